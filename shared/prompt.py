@@ -1,4 +1,4 @@
-"""The student's prompt, the same at fine-tuning and serving, and how its completion becomes clean queries.
+"""The student's prompt, the same at fine-tuning and serving.
 
 The prompt has the document's fields only, no instructions and no examples (paper section 4: short
 prompts are what makes a small model scale); the completion is one query a line.
@@ -7,7 +7,6 @@ prompts are what makes a small model scale); the completion is one query a line.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,23 +14,12 @@ import orjson
 from tokenizers import Tokenizer
 
 from shared.contracts.document import Document
+from shared.plain_text import one_line
 
 CHARACTERS_A_TOKEN = 8
 """Text is read up to this many characters for each token it may have (English: 4-5), so that a huge
 document costs no more than a long one."""
-_SPACES = re.compile(r"\s+")
-_LINE_BREAK = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")
 _HEADING = re.compile(r"^(\s*queries)[\s:]*:", re.IGNORECASE)
-
-MAX_WORDS = 12
-MAX_CHARACTERS = 100
-_LIST_MARK = re.compile(r"^\s*(?:[-*\u2022\u2013\u00b7]+|\(?\d{1,3}[.):]|#+|[a-zA-Z][.)])\s+")
-_NOT_A_QUERY = re.compile(
-    r"https?:|www\.|\S@\S|\+?\d[\d ()/.-]{7,}\d|<[^>]*>|^(?:queries|query|search queries)\s*:?$",
-    re.IGNORECASE,
-)
-_QUOTES = "\"'`\u2018\u2019\u201c\u201d"
-_WORD = re.compile(r"\w+")
 
 
 class PromptTokenizer:
@@ -92,7 +80,7 @@ class PromptTokenizer:
 
 def title_line(document: Document, max_characters: int) -> str:
     """Return the first line of a prompt; of a longer title no more than so many characters."""
-    return f"Title: {' '.join(_one_line(document.title).split())[:max_characters]}\n"
+    return f"Title: {' '.join(one_line(document.title).split())[:max_characters]}\n"
 
 
 def metadata_lines(document: Document, max_characters: int) -> str:
@@ -110,18 +98,7 @@ def metadata_lines(document: Document, max_characters: int) -> str:
 
 def _own_line(text: str) -> str:
     """Return the text as a line that does not begin like the one that ends a prompt."""
-    return _HEADING.sub(r"\1", _one_line(text))
-
-
-def _one_line(text: str) -> str:
-    """Put a space for line ends and tabs, and drop other control, format and private characters.
-
-    Ordinary spaces stay as they are, also several in a row.
-    """
-    if text.isprintable():
-        return text
-    visible = "".join(c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
-    return _SPACES.sub(lambda run: " " if _LINE_BREAK.search(run[0]) else run[0], visible)
+    return _HEADING.sub(r"\1", one_line(text))
 
 
 def _tokenizer_for_untrusted_text(tokenizer_json: Path) -> Tokenizer:
@@ -136,45 +113,3 @@ def _tokenizer_for_untrusted_text(tokenizer_json: Path) -> Tokenizer:
     tokenizer = Tokenizer.from_str(orjson.dumps(content).decode())
     tokenizer.encode_special_tokens = True
     return tokenizer
-
-
-def parse_completion(
-    completion: str, document: Document, *, is_finished: bool = True, max_queries: int = 16
-) -> list[str]:
-    """Return the distinct clean queries of a completion, in the order written.
-
-    Dropped: list marks, empty lines and headings, a last line that was cut, lines out of bounds,
-    copies of the title, repetitions (also with another order of the same words), addresses, phone
-    numbers and markup.
-
-    Args:
-        completion: what the student wrote.
-        document: it was written for.
-        is_finished: False when the student ran out of tokens, so that its last line may be cut.
-        max_queries: how many to keep.
-    """
-    lines = completion.splitlines()
-    if not is_finished:
-        lines = lines[:-1]
-    seen = {_signature(document.title)}
-    queries: list[str] = []
-    for line in lines:
-        query = _clean(line)
-        signature = _signature(query)
-        if not signature or signature in seen or _NOT_A_QUERY.search(query):
-            continue
-        if len(query) > MAX_CHARACTERS or len(query.split()) > MAX_WORDS:
-            continue
-        seen.add(signature)
-        queries.append(query)
-    return queries[:max_queries]
-
-
-def _clean(line: str) -> str:
-    return " ".join(_LIST_MARK.sub("", _one_line(line)).split()).strip(_QUOTES + ".,;: ")
-
-
-def _signature(text: str) -> tuple[str, ...]:
-    """Return what two near-duplicates share: their words, folded, in no order, without plural s."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return tuple(sorted(word.removesuffix("s") or word for word in words))

@@ -1,4 +1,4 @@
-"""The student's prompt and the parser of its completions."""
+"""The student's prompt: what a document can put into it, and what it cannot."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from tokenizers.normalizers import NFKC
 
 from shared.contracts.document import Document
-from shared.prompt import PromptTokenizer, metadata_lines, parse_completion, title_line
+from shared.prompt import PromptTokenizer, metadata_lines, title_line
 from tests.support.tiny_models import write_tokenizer
 
 OBOE = Document(
@@ -187,38 +187,3 @@ def test_a_completion_ends_with_the_end_token(prompts: PromptTokenizer) -> None:
 
     assert ids[-1] == prompts.end_id
     assert prompts.decode(ids) == "woodwind\nreed"
-
-
-@pytest.mark.parametrize(
-    ("completion", "expected"),
-    [
-        ("woodwind\nreed instrument", ["woodwind", "reed instrument"]),
-        (
-            "1. woodwind\n2) reed\n- flute family\n* band",
-            ["woodwind", "reed", "flute family", "band"],
-        ),
-        ("woodwind\nWoodwinds\nwoodwind ", ["woodwind"]),
-        ("reed instrument\ninstrument reed", ["reed instrument"]),
-        ("oboe\nOboes\nwoodwind", ["woodwind"]),
-        ("Queries:\nwoodwind\n\n", ["woodwind"]),
-        ("https://x.example\nmail me@x.example\ncall +1 555 123 4567\nwoodwind", ["woodwind"]),
-        ("<b>woodwind</b>\nreed", ["reed"]),
-        ("wood\u200bwind\x07", ["woodwind"]),
-        ("a " * 13 + "\nreed", ["reed"]),
-        ("x" * 101 + "\nreed", ["reed"]),
-        ('"woodwind".', ["woodwind"]),
-        ("", []),
-    ],
-)
-def test_only_clean_distinct_queries_survive(completion: str, expected: list[str]) -> None:
-    assert parse_completion(completion, OBOE) == expected
-
-
-def test_the_last_line_of_an_unfinished_completion_is_dropped() -> None:
-    assert parse_completion("woodwind\nreed instr", OBOE, is_finished=False) == ["woodwind"]
-
-
-def test_no_more_queries_are_kept_than_wanted() -> None:
-    completion = "\n".join(f"kind {word}" for word in "abcdefgh")
-
-    assert len(parse_completion(completion, OBOE, max_queries=3)) == 3
