@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.generation.language_model import Completion, Sampling
+from shared.completion import parse_completion
 from shared.contracts.document import Document
-from shared.prompt import PromptTokenizer, parse_completion
+from shared.prompt import PromptTokenizer
 
 
 class CompletesPrompts(Protocol):
