@@ -19,7 +19,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from loadtests.results import save
-from services.generation.language_model import LanguageModel, Sampling
+from services.generation.language_model import LanguageModel
+from services.generation.sampling import Sampling
 from services.training.distillation.export import merge_adapter
 from services.training.model_sources import SMOLLM2, fetch
 from shared.contracts.document import Document
