@@ -202,7 +202,7 @@ _SPECIAL_TOKEN = re.compile(
 _ADDRESS = re.compile(
     r"""
     \w:// | \bwww\. | \b(?:mailto|javascript|data|file|tel):\S
-    | \S@ | @\S
+    | @
     | [\[({]\s?(?:\.|dot|at|@)\s?[\])}]         # name [at] host (dot) org
     | \w[.\u3002](?!js\b)[^\W\d_]{2}            # host.org, also without a path
     | \b\d{1,3}(?:\.\d{1,3}){3}\b
@@ -263,9 +263,8 @@ def _malformation(line: str, visible: str, query: str) -> Dropped | None:
     """Return the first reason why a line is malformed; look-alikes of ASCII are read as ASCII."""
     if _is_garbled(line) or _is_garbled(query):
         return Dropped.GARBLED
-    texts = [
-        unicodedata.normalize("NFKC", text) for text in (_without_marks(visible, _EMPHASIS), query)
-    ]
+    texts = {_without_marks(visible, _EMPHASIS), query}
+    texts |= {unicodedata.normalize("NFKC", text) for text in texts}
     return next((reason for reason, is_so in _RULES if any(map(is_so, texts))), None)
 
 
