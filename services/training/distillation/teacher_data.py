@@ -7,18 +7,34 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import ValidationInfo, field_validator
 
-from shared.contracts.base import Contract, Identifier, QueryText
+from services.training.distillation.budget import Cost
+from shared.contracts.base import Contract, Identifier, NonBlank, QueryText
 from shared.contracts.document import Document
 from shared.dataset import read_rows
 
 
 class TeacherAnswer(Contract):
-    """One line of a teacher file: a document's id and the queries written for it."""
+    """One line of a teacher file: a document's id and the queries written for it.
+
+    What `skim distill ask` wrote also says who wrote it and what it cost, in the same line, so that
+    no crash parts an answer from its cost.
+    """
 
     id: Identifier
-    queries: list[QueryText] = Field(min_length=1)
+    refused: NonBlank | None = None
+    """Why there are no queries; such a document is not asked again."""
+    queries: list[QueryText]
+    model: str | None = None
+    cost: Cost | None = None
+
+    @field_validator("queries")
+    @classmethod
+    def _queries_or_a_reason(cls, queries: list[str], info: ValidationInfo) -> list[str]:
+        if bool(queries) == bool(info.data.get("refused")):
+            raise ValueError("expected at least one query, or none and why it was refused")
+        return queries
 
 
 @dataclass(frozen=True)
@@ -30,12 +46,12 @@ class Example:
 
 
 def read_examples(path: Path, documents: Iterable[Document]) -> list[Example]:
-    """Join teacher answers with their documents; answers for unknown documents are left out."""
+    """Join teacher answers with their documents; refused and unknown documents are left out."""
     known = {document.id: document for document in documents}
     return [
         Example(known[answer.id], answer.queries)
         for answer in read_rows(path, TeacherAnswer)
-        if answer.id in known
+        if answer.queries and answer.id in known
     ]
 
 
