@@ -21,6 +21,6 @@ class GeneratorCard(Contract):
     end_token: str = "<|im_end|>"  # noqa: S105  (a token of text)
     """Ends a completion."""
     sha256: str = ""
-    """Over all its files; empty in cards written before it was noted."""
+    """Over the model's files, by name; empty for models exported before it was kept."""
+    device: str = "cpu"
     precision: str = "int4"
-    """Of the weights."""
