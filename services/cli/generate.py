@@ -20,7 +20,10 @@ from shared.contracts.mapping import SyntheticQueries
 from shared.dataset import read_documents, read_rows, write_lines, write_rows
 from shared.settings import CommonSettings
 
-SAMPLING = {"temperature", "top_k", "max_new_tokens", "max_metadata_tokens", "max_queries"}
+SAMPLING = {
+    *("temperature", "top_k", "top_p", "max_new_tokens", "max_metadata_tokens"),
+    *("samples", "max_queries"),
+}
 """Settings that change what is written."""
 _BATCH = 64
 """Documents written between two saves."""

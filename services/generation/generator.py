@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
-from services.generation.line_scores import line_scores
 from services.generation.requests import Completion
 from services.generation.sampling import Sampling
-from services.generation.selection import ScoredLine, Selection, select_queries
-from shared.completion import Dropped, read_completion
+from services.generation.scored_lines import read_lines
+from services.generation.selection import Selection, select_queries
+from shared.completion import Dropped
 from shared.contracts.document import Document
 from shared.contracts.generator import GeneratorCard
 from shared.prompt import PromptTokenizer
@@ -193,31 +192,20 @@ class QueryGenerator:
         dropped: Counter[Dropped] = Counter()
         written = []
         for completion in completions:
-            read = read_completion(
-                self._prompts.decode(completion.ids),
+            lines, others = read_lines(
+                completion,
                 writing.document,
-                is_finished=completion.is_finished,
+                self._prompts.decode,
                 max_queries=self.selection.max_queries,
                 known=writing.known,
             )
-            dropped += read.dropped
-            scores = self._scores(completion)
-            written.append(
-                [
-                    ScoredLine(query, scores[place] if scores else math.nan)
-                    for query, place in zip(read.queries, read.places, strict=True)
-                ]
-            )
+            written.append(lines)
+            dropped += others
         return Generated(
             select_queries(written, self.selection),
             dropped,
             writing.first_line.moment or time.monotonic(),
         )
-
-    def _scores(self, completion: Completion) -> list[float] | None:
-        if not self.selection.needs_log_probabilities:
-            return None
-        return line_scores(completion.ids, completion.log_probabilities, self._prompts.decode)
 
 
 class _FirstLine:

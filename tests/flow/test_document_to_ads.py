@@ -22,7 +22,6 @@ from services.augmentation.settings import AugmentationSettings
 from services.generation.app import build_app as generation_app
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
-from services.generation.requests import Completion
 from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
 from services.inference.app import build_app as inference_app
@@ -46,6 +45,7 @@ from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
 from shared.store import MemoryStore
 from tests.support.in_process import ImmediateQueue, InProcess
+from tests.support.language_models import FakeLanguageModel
 from tests.support.tiny_models import write_tokenizer
 
 TAU = 0.9
@@ -87,29 +87,6 @@ TRAINING = TrainSettings(
 )
 
 
-class FakeLanguageModel:
-    """Writes what `WRITTEN` has for the title of a prompt."""
-
-    name, adapter = "fake-1", "none"
-
-    def __init__(self, prompts: PromptTokenizer) -> None:
-        self._prompts = prompts
-
-    def complete(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        end_id: int,
-        sampling: Sampling,
-        seeds: Sequence[int],
-    ) -> list[Completion]:
-        return [Completion(self._answer(prompt), is_finished=True) for prompt in prompts]
-
-    def _answer(self, prompt: Sequence[int]) -> list[int]:
-        title = self._prompts.decode(prompt).splitlines()[0].removeprefix("Title: ")
-        return self._prompts.encode_completion(WRITTEN[title])[:-1]
-
-
 @dataclass(frozen=True)
 class Suite:
     """The running services, and what they work with."""
@@ -143,7 +120,8 @@ class Suite:
 @pytest.fixture
 def fake_generator(tmp_path: Path) -> QueryGenerator:
     prompts = PromptTokenizer(write_tokenizer(tmp_path))
-    return QueryGenerator(FakeLanguageModel(prompts), prompts, Sampling())
+    model = FakeLanguageModel(prompts, lambda title, _: "\n".join(WRITTEN[title]))
+    return QueryGenerator(model, prompts, Sampling())
 
 
 @pytest.fixture

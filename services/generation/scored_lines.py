@@ -1,13 +1,50 @@
-"""How likely the SLM found each line that it wrote."""
+"""The clean queries of one completion, and how likely the SLM found each line that it wrote."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from statistics import fmean
 
+from services.generation.requests import Completion
+from services.generation.selection import ScoredLine
 from services.generation.stop_strings import Decode, TextStream
+from shared.completion import Dropped, read_completion
+from shared.contracts.document import Document
+
+
+def read_lines(
+    completion: Completion,
+    document: Document,
+    decode: Decode,
+    *,
+    max_queries: int,
+    known: Collection[str] = (),
+) -> tuple[list[ScoredLine], Counter[Dropped]]:
+    """Return a completion's queries in the order written, and its other lines by reason.
+
+    Args:
+        completion: of the document's prompt; without log-probabilities its lines score nan.
+        document: it was written for.
+        decode: turns ids into text.
+        max_queries: how many to keep.
+        known: queries that need not be written again.
+    """
+    read = read_completion(
+        decode(completion.ids),
+        document,
+        is_finished=completion.is_finished,
+        max_queries=max_queries,
+        known=known,
+    )
+    if completion.log_probabilities:
+        all_scores = line_scores(completion.ids, completion.log_probabilities, decode)
+        scores = [all_scores[place] for place in read.places]
+    else:
+        scores = [math.nan] * len(read.queries)
+    return [ScoredLine(*each) for each in zip(read.queries, scores, strict=True)], read.dropped
 
 
 def line_scores(
