@@ -34,7 +34,9 @@ def base_folder(base: str | None, sources: Path, packages: Path | None = None) -
         return Path(snapshot_download(base, allow_patterns=_FILES))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise NotFound(f"{base}: no such folder, and the hub does not give it: {reason}") from error
+        raise NotFound(
+            f"{base}: no such folder, and the hub does not give it: {reason}"
+        ) from error
 
 
 def end_token_of(base: Path) -> str:
