@@ -10,21 +10,23 @@ from typing import Annotated
 import typer
 
 from services.cli.console import print_json, progress_bar_with_note
+from services.cli.student import export, tune
 from services.training.distillation.budget import Budget, Cost, Limits
 from services.training.distillation.journal import Journal
 from services.training.distillation.settings import TeacherSettings
 from services.training.distillation.teacher import TeacherClient
-from services.training.distillation.teacher_data import TeacherAnswer
+from services.training.distillation.teacher_data import TeacherAnswer, read_taught
 from services.training.distillation.teacher_prompts import (
     Flavour,
     TeacherPrompts,
-    read_few_shot,
     read_for_teacher,
 )
 from services.training.distillation.teacher_run import Outcome, Standing, TeacherRun
 from shared.errors import InvalidInput, SkimError, Unavailable
 
 app = typer.Typer(help="Teach the small language model what a large one writes.")
+app.command()(tune)
+app.command()(export)
 
 
 @app.command()
@@ -70,7 +72,7 @@ def ask(
     prompts = TeacherPrompts(
         read_for_teacher(folder),
         flavour,
-        read_few_shot(examples) if examples else (),
+        read_taught(examples) if examples else (),
         max_characters=settings.max_document_characters,
     )
     limits = Limits(calls=max_calls, tokens=max_tokens, money=max_money)

@@ -30,8 +30,8 @@ from services.training.distillation.checkpoint import Checkpoint, load, save
 from services.training.distillation.teacher_data import Example
 from shared.prompt import PromptTokenizer
 
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
+Progress = Callable[[int, int, str], None]
+"""Called with (steps done, steps in all, the held-out loss so far)."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class _Run:
             self._learn(batch)
             self._step += 1
             if progress:
-                progress(self._step, self._steps)
+                progress(self._step, self._steps, f"held-out loss {min(self.losses):.3f}")
             if self._step % self._settings.checkpoint_steps == 0:
                 self._save(folder)
         self.losses.append(self._held_out_loss())

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from services.training.distillation.budget import Cost
 from shared.contracts.base import Contract, Identifier, NonBlank, QueryText
@@ -37,6 +37,13 @@ class TeacherAnswer(Contract):
         return queries
 
 
+class TaughtDocument(Contract):
+    """One line of a file of examples: a document and the queries a good teacher writes for it."""
+
+    document: Document
+    queries: list[QueryText] = Field(min_length=1)
+
+
 @dataclass(frozen=True)
 class Example:
     """What the student learns from: a document and the teacher's queries."""
@@ -53,6 +60,12 @@ def read_examples(path: Path, documents: Iterable[Document]) -> list[Example]:
         for answer in read_rows(path, TeacherAnswer)
         if answer.queries and answer.id in known
     ]
+
+
+def read_taught(path: Path) -> list[Example]:
+    """Return the examples of a file that holds its documents itself: {document, queries} a line."""
+    rows = read_rows(path, TaughtDocument, key=None)
+    return [Example(row.document, row.queries) for row in rows]
 
 
 def hold_out(

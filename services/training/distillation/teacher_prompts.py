@@ -18,9 +18,8 @@ from typing import Any
 
 from services.training.distillation.teacher import Message
 from services.training.distillation.teacher_data import Example
-from shared.contracts.base import Contract, QueryText
 from shared.contracts.document import Document, MetadataValue
-from shared.dataset import Dataset, read_dataset, read_rows
+from shared.dataset import Dataset, read_dataset
 
 _MOST_KNOWN = 20
 """Known queries shown for one document, the most clicked first."""
@@ -71,13 +70,6 @@ Rules:
 - Answer with the {noun} alone, one a line: no numbers, no heading, no remarks.
 """
 _REQUEST = "Write about {count} {noun} for it by the rules, one a line."
-
-
-class FewShotExample(Contract):
-    """One line of a file of examples: a document and the queries a good teacher writes for it."""
-
-    document: Document
-    queries: list[QueryText]
 
 
 @dataclass(frozen=True)
@@ -188,12 +180,6 @@ def read_for_teacher(folder: Path) -> Dataset:
         for query in dataset.queries
     ]
     return Dataset(dataset.documents, queries, dataset.clicks, dataset.truth)
-
-
-def read_few_shot(path: Path) -> list[Example]:
-    """Read a file of examples: {document, queries} a line."""
-    rows = read_rows(path, FewShotExample, key=None)
-    return [Example(row.document, row.queries) for row in rows]
 
 
 def _by_count(rows: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:

@@ -28,7 +28,13 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("sft")
     base = write_language_model(root / "base")
     settings = FineTuneSettings(
-        rank=16, alpha=32, dropout=0, learning_rate=1e-2, batch_size=8, epochs=30, patience=30, patience=30
+        rank=16,
+        alpha=32,
+        dropout=0,
+        learning_rate=1e-2,
+        batch_size=8,
+        epochs=30,
+        patience=30,
     )
     fine_tune(base, _examples(24), _examples(4), root / "adapter", settings)
     return base, root / "adapter"

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from services.training.distillation.teacher_data import Example
+from services.training.distillation.teacher_data import Example, read_taught
 from services.training.distillation.teacher_prompts import (
     Flavour,
     Prompt,
     TeacherPrompts,
     known_titles,
     known_train_queries,
-    read_few_shot,
     read_for_teacher,
 )
 from shared.contracts.document import Document
@@ -189,6 +188,6 @@ def test_examples_are_read_from_a_file_and_a_bad_line_is_named(tmp_path: Path) -
     good = write(tmp_path / "good.jsonl", jsonl(row, row))
     bad = write(tmp_path / "bad.jsonl", jsonl(row, {"document": {"id": "e2"}}))
 
-    assert [example.document.title for example in read_few_shot(good)] == ["copper kettle"] * 2
+    assert [example.document.title for example in read_taught(good)] == ["copper kettle"] * 2
     with pytest.raises(InvalidInput, match=r"bad\.jsonl:2:document:title"):
-        read_few_shot(bad)
+        read_taught(bad)
