@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
-from tokenizers.normalizers import NFKC
 
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer, metadata_lines, title_line
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import write_chat_tokenizer, write_tokenizer
 
 OBOE = Document(
     id="oboe", title="oboe", text="a double-reed instrument", metadata={"kind": "music"}
@@ -127,13 +126,9 @@ def test_a_document_cannot_write_a_line_of_its_own(tmp_path: Path, document: Doc
 def test_no_spelling_of_a_special_token_becomes_one(
     tmp_path: Path, token: str, spell: Callable[[str], str]
 ) -> None:
-    tokenizer = Tokenizer.from_file(str(write_tokenizer(tmp_path)))
-    tokenizer.normalizer = NFKC()
-    tokenizer.add_special_tokens(["<|im_start|>", "<|endoftext|>"])
-    tokenizer.add_tokens(["<tool_call>"])
-    tokenizer.save(str(tmp_path / "chat.json"))
-    special = set(tokenizer.get_added_tokens_decoder())
-    prompts = PromptTokenizer(tmp_path / "chat.json")
+    tokenizer_json = write_chat_tokenizer(tmp_path)
+    special = set(Tokenizer.from_file(str(tokenizer_json)).get_added_tokens_decoder())
+    prompts = PromptTokenizer(tokenizer_json)
     text = spell(token)
 
     ids = prompts.encode_prompt(
