@@ -65,5 +65,5 @@ def test_key_phrases_come_from_the_document_and_are_clean() -> None:
     assert "folding chair" in row.queries
     assert "chair" in row.queries
     assert not any("http" in query or "example" in query for query in row.queries)
-    words = set(["camp", "chair", "a", "light", "folding", "chair", "see"])
+    words = {"camp", "chair", "a", "light", "folding", "see"}
     assert {word for query in row.queries for word in query.split()} <= words
