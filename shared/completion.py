@@ -167,6 +167,8 @@ def _malformation(line: str, visible: str, query: str) -> Dropped | None:
     """Return the first reason why a line is malformed; look-alikes of ASCII are read as ASCII."""
     if line_forms.is_garbled(line) or line_forms.is_garbled(query):
         return Dropped.GARBLED
+    if visible.startswith(line_forms.FENCES):
+        return Dropped.MARKUP
     texts = {line_forms.without_marks(visible, line_forms.EMPHASIS), query}
     texts |= {unicodedata.normalize("NFKC", text) for text in texts}
     return next((reason for reason, is_so in _RULES if any(map(is_so, texts))), None)

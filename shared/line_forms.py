@@ -94,6 +94,8 @@ MARKUP = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+FENCES = ("```", "~~~")
+"""Begin and end a block of code in Markdown."""
 _DIGITS_APART = re.compile(r"\d[\W\d_]*")
 _YEARS = re.compile(r"(?:1\d|20)\d\d\s?[-\u2013/]\s?(?:1\d|20)\d\d\W*")
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from services.cli.console import print_json, progress_bar_with_note
+from services.cli.quality import evaluate
 from services.cli.student import export, tune
 from services.training.distillation.budget import Budget, Cost, Limits
 from services.training.distillation.journal import Journal
@@ -27,6 +28,7 @@ from shared.errors import InvalidInput, SkimError, Unavailable
 app = typer.Typer(help="Teach the small language model what a large one writes.")
 app.command()(tune)
 app.command()(export)
+app.command()(evaluate)
 
 
 @app.command()

@@ -100,7 +100,7 @@ def test_an_unusual_query_survives_as_written(query: str) -> None:
         *((Dropped.MARKUP, line) for line in (
             "<b>reed</b>", "reed <br", "[reed](x)", "reed | oboe", "snake_case", "a*b", "{reed}",
             "&lt;b&gt; reed", "reed&nbsp;", "reed%20x", "x = reed", "a; b", "a && b", "$(reed)",
-            "alert(1)", 'id": "reed"', "reed\\n", "drop table --", "~~a~~ b ~~c~~", "\ufe64b\ufe65reed",
+            "alert(1)", 'id": "reed"', "reed\\n", "drop table --", "~~a~~ b ~~c~~", "```python", "\ufe64b\ufe65reed",
         )),
         *((Dropped.NO_WORDS, line) for line in ("123", "!!!", "---", "👍👍", "1.", "4 + 4", "....")),
         *((Dropped.LENGTH, line) for line in (

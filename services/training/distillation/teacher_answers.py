@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
+from shared.completion import parse_completion
 from shared.contracts.document import Document
-from shared.prompt import parse_completion
 
 _THOUGHTS = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _JSON_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
@@ -19,7 +19,7 @@ _FEWEST_BARE_LINES = 2
 
 
 def parse_answer(
-    text: str, document: Document, known: Iterable[str] = (), *, is_finished: bool = True
+    text: str, document: Document, known: Collection[str] = (), *, is_finished: bool = True
 ) -> list[str]:
     """Return the distinct clean queries of an answer, in the order written; none if it has none.
 
@@ -35,9 +35,7 @@ def parse_answer(
     lines = _json_lines(text)
     if lines is None:
         lines = _plain_lines(text, is_finished=is_finished)
-    taken = {_folded(query) for query in known}
-    queries = parse_completion("\n".join(lines), document)
-    return [query for query in queries if _folded(query) not in taken]
+    return parse_completion("\n".join(lines), document, known=known)
 
 
 def _json_lines(text: str) -> list[str] | None:
@@ -75,7 +73,3 @@ def _plain_lines(text: str, *, is_finished: bool) -> list[str]:
         return listed
     bare = [line for line in lines if line.strip() and not line.rstrip().endswith(_PROSE_ENDS)]
     return bare if len(bare) >= _FEWEST_BARE_LINES else listed
-
-
-def _folded(query: str) -> str:
-    return " ".join(query.casefold().split())

@@ -14,6 +14,8 @@ from shared.contracts.base import Contract, Identifier, NonBlank, QueryText
 from shared.contracts.document import Document
 from shared.dataset import read_rows
 
+HELD_OUT_SHARE = 0.1
+
 
 class TeacherAnswer(Contract):
     """One line of a teacher file: a document's id and the queries written for it.
@@ -68,14 +70,18 @@ def read_taught(path: Path) -> list[Example]:
     return [Example(row.document, row.queries) for row in rows]
 
 
-def hold_out(
-    examples: Sequence[Example], share: float = 0.1
-) -> tuple[list[Example], list[Example]]:
-    """Part examples into (learn, held out), by a hash of the document id, so that it never changes."""
-    held = [example for example in examples if _fraction(example.document.id) < share]
-    learn = [example for example in examples if _fraction(example.document.id) >= share]
+def hold_out(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """Part examples into (learn, held out); a document stays on its side whatever else is taught."""
+    held = [example for example in examples if is_held_out(example.document.id)]
+    learn = [example for example in examples if not is_held_out(example.document.id)]
     return learn, held
 
 
-def _fraction(identifier: str) -> float:
-    return int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:4]) / 2**32
+def is_held_out(document_id: str) -> bool:
+    """Tell whether no student may learn from this document: a tenth of all, by a hash of the id."""
+    return held_out_fraction(document_id) < HELD_OUT_SHARE
+
+
+def held_out_fraction(document_id: str) -> float:
+    """Return a document's place in [0, 1) for holding out; uniform over ids."""
+    return int.from_bytes(hashlib.sha256(document_id.encode()).digest()[:4]) / 2**32
