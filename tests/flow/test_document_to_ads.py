@@ -324,7 +324,8 @@ def test_the_whole_chain_is_deterministic_with_a_real_language_model(
     for run in ("first", "second"):
         common = home_with(tmp_path / run, tiny_encoder, tiny_slm)
         generator = load_generator(
-            common, GenerationSettings.model_construct(threads=1, max_new_tokens=24)
+            common,
+            GenerationSettings(threads=1, temperature=2.0, max_new_tokens=200),
         )
         with running(common, dataset, generator, tau=0.0) as suite:
             job = suite.augmentation.post_documents(dataset.documents)
