@@ -79,7 +79,9 @@ def test_a_task_that_is_cancelled_frees_its_row(loop: DecodingLoop, reports: REP
 
     asyncio.run(ask_and_leave())
 
-    for _ in range(2):  # the report of a step comes behind its results: the first one's is there now
+    for _ in range(
+        2
+    ):  # the report of a step comes behind its results: the first one's is there now
         loop.submit(_request([5], limit=1)).result(timeout=20)
     assert reports[-1].active == 0
     assert len(reports) < 9_000
