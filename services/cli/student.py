@@ -39,6 +39,7 @@ class Teacher(StrEnum):
 class Precision(StrEnum):
     """Of the exported weights."""
 
+    INT8 = "int8"
     INT4 = "int4"
     FP16 = "fp16"
     FP32 = "fp32"
@@ -109,7 +110,7 @@ def export(
         str | None, typer.Option(help="What the adapter was tuned on; the pinned if absent.")
     ] = None,
     device: Annotated[Device, typer.Option(help="What it will run on.")] = Device.CPU,
-    precision: Annotated[Precision, typer.Option(help="Of the weights.")] = Precision.INT4,
+    precision: Annotated[Precision, typer.Option(help="Of the weights.")] = Precision.INT8,
 ) -> None:
     """Merge an adapter into its base and write the ONNX files that the generation service loads."""
     from services.training.distillation.base_model import base_folder

@@ -76,8 +76,7 @@ class GenerationMetrics:
         self._documents[outcome].inc(documents)
 
     def written(self, generated: Generated, *, arrived: float, finished: float) -> None:
-        """Count a document that was written; moments are of `time.monotonic()`."""
-        self.count(Outcome.WRITTEN)
+        """Count what was written for a document; moments are of `time.monotonic()`."""
         self._queries.inc(len(generated.queries))
         for reason, lines in generated.dropped.items():
             self._dropped[reason].inc(lines)

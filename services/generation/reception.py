@@ -74,16 +74,11 @@ class Reception:
 
     def _settle(self, arrived: float, writing: Writing) -> None:
         self._writings.discard(writing)
-        is_written = not writing.cancelled() and writing.exception() is None
-        self._admission.leave(is_written=is_written)
-        if is_written:
+        outcome = _outcome_of(writing)
+        self._admission.leave(is_written=outcome is Outcome.WRITTEN)
+        self._metrics.count(outcome)
+        if outcome is Outcome.WRITTEN:
             self._metrics.written(writing.result(), arrived=arrived, finished=time.monotonic())
-        elif writing.cancelled():
-            self._metrics.count(Outcome.CANCELLED)
-        elif isinstance(writing.exception(), Expired):
-            self._metrics.count(Outcome.EXPIRED)
-        else:
-            self._metrics.count(Outcome.FAILED)
 
 
 async def as_they_finish(
@@ -103,3 +98,12 @@ async def as_they_finish(
     finally:
         for task in (*writings, left):
             task.cancel()
+
+
+def _outcome_of(writing: Writing) -> Outcome:
+    if writing.cancelled():
+        return Outcome.CANCELLED
+    error = writing.exception()
+    if error is None:
+        return Outcome.WRITTEN
+    return Outcome.EXPIRED if isinstance(error, Expired) else Outcome.FAILED

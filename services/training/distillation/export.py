@@ -19,11 +19,12 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from services.training.distillation.base_model import end_token_of
+from services.training.distillation.quantise import quantise
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
 from shared.errors import InvalidInput, SkimError
 
 Device = Literal["cpu", "cuda"]
-Precision = Literal["int4", "fp16", "fp32"]
+Precision = Literal["int8", "int4", "fp16", "fp32"]
 
 _FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -32,10 +33,10 @@ _CARD = "README.md"
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What the graph is made for. fp16 runs on CUDA only; fp32 is the reference of tests."""
+    """What the graph is made for. int8 runs on CPUs only, fp16 on CUDA; fp32 is the reference of tests."""
 
     device: Device = "cpu"
-    precision: Precision = "int4"
+    precision: Precision = "int8"
     block_size: int = 32
     """Weights that share a scale (int4)."""
 
@@ -46,8 +47,11 @@ class ExportSettings:
             InvalidInput: the device does not run this precision.
         """
         if self.device == "cpu" and self.precision == "fp16":
-            raise InvalidInput("fp16 is for CUDA; a CPU runs int4 or fp32")
-        options = ["-p", self.precision, "-e", self.device]
+            raise InvalidInput("fp16 is for CUDA; a CPU runs int8, int4 or fp32")
+        if self.device == "cuda" and self.precision == "int8":
+            raise InvalidInput("int8 is for CPUs; CUDA runs fp16, int4 or fp32")
+        exported = "fp32" if self.precision == "int8" else self.precision
+        options = ["-p", exported, "-e", self.device]
         if self.precision == "int4":
             # level 4: activations become int8 too
             extra = ["int4_accuracy_level=4", f"int4_block_size={self.block_size}"]
@@ -80,7 +84,7 @@ def export_language_model(
         target: replaced if it exists, and only when everything went well.
         name: of the model, for its card.
         adapter: which adapter was merged ("none" for the untuned model).
-        settings: device and precision; int4 for a CPU if absent.
+        settings: device and precision; int8 for a CPU if absent.
 
     Raises:
         InvalidInput: device and precision do not go together.
@@ -109,6 +113,8 @@ def export_language_model(
             if (built / file).exists():
                 (built / file).rename(folder / file)
         _keep_last_logits(folder / "model.onnx")
+        if settings.precision == "int8":
+            quantise(folder / "model.onnx")
         built_config = json.loads((built / "genai_config.json").read_text())["model"]
         digest = _digest(folder)
         card = GeneratorCard(
