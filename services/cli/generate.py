@@ -78,16 +78,15 @@ def generate_to(
     _drop_cut_line(partial)
     done = {row.document_id for row in read_synthetic_queries(partial)}
     open_documents = [document for document in documents if document.id not in done]
+    before = len(documents) - len(open_documents)
+    results = zip(open_documents, generator.stream(open_documents), strict=True)
     with partial.open("a", encoding="utf-8") as out:
-        for start in range(0, len(open_documents), _BATCH):
-            batch = open_documents[start : start + _BATCH]
-            results = generator.generate(batch)
-            for document, written in zip(batch, results, strict=True):
-                row = SyntheticQueries(document_id=document.id, queries=written)
-                out.write(row.model_dump_json() + "\n")
-            out.flush()
-            still_open = len(open_documents) - start - len(batch)
-            advance(len(documents) - still_open, len(documents))
+        for count, (document, written) in enumerate(results, start=1):
+            row = SyntheticQueries(document_id=document.id, queries=written)
+            out.write(row.model_dump_json() + "\n")
+            if count % _BATCH == 0 or count == len(open_documents):
+                out.flush()
+                advance(before + count, len(documents))
 
 
 def read_synthetic_queries(path: Path) -> Iterator[SyntheticQueries]:

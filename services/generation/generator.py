@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
@@ -95,6 +95,8 @@ class QueryGenerator:
         selection: which lines of the completions are kept.
     """
 
+    _AHEAD = 4
+
     def __init__(
         self,
         model: CompletesPrompts,
@@ -127,11 +129,22 @@ class QueryGenerator:
 
     def generate(self, documents: Sequence[Document]) -> list[list[str]]:
         """Return the distinct queries of each document, in the order given; some may be empty."""
-        writings: list[_Writing] = []
+        return list(self.stream(documents))
+
+    def stream(self, documents: Iterable[Document]) -> Iterator[list[str]]:
+        """Yield the distinct queries of each document, in the order given, as soon as they are there.
+
+        A few times as many documents as the SLM has slots are under way, so that it never idles.
+        """
+        writings: deque[_Writing] = deque()
         try:
             for document in documents:
                 writings.append(self._submit(document, self._prompts.encode_prompt(document)))
-            return [self._read(writing, writing.promise.result()).queries for writing in writings]
+                if len(writings) == self._AHEAD * self.model.slots:
+                    yield self._queries(writings[0])
+                    writings.popleft()
+            for writing in writings:
+                yield self._queries(writing)
         finally:
             for writing in writings:
                 writing.promise.cancel()  # only those that an error left behind
@@ -187,6 +200,9 @@ class QueryGenerator:
             on_token=first_line.take,
         )
         return _Writing(document, known, promise, first_line)
+
+    def _queries(self, writing: _Writing) -> list[str]:
+        return self._read(writing, writing.promise.result()).queries
 
     def _read(self, writing: _Writing, completions: Sequence[Completion]) -> Generated:
         dropped: Counter[Dropped] = Counter()

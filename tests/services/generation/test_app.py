@@ -13,6 +13,7 @@ from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
 from shared.clients import GenerationClient
 from shared.contracts.document import Document
+from shared.errors import Expired, Unavailable
 from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
 from tests.support.in_process import InProcess
@@ -213,6 +214,21 @@ def test_our_client_gets_results_and_info(client: TestClient) -> None:
 
     assert answer.results[0].queries == ["woodwind", "reed"]
     assert info.generator == answer.generator == "fake-1"
+
+
+@pytest.mark.parametrize("error", [Expired("too late"), Unavailable("broken")])
+def test_our_client_hears_that_trying_again_may_help(
+    tmp_path: Path, prompts: PromptTokenizer, error: Unavailable
+) -> None:
+    def write(*_: str) -> str:
+        raise error
+
+    with (
+        _client(tmp_path, FakeLanguageModel(prompts, write), prompts) as client,
+        GenerationClient("http://generation", attempts=1, transport=InProcess(client)) as ours,
+        pytest.raises(Unavailable, match=str(error)),
+    ):
+        ours.generate([Document.model_validate(OBOE)])
 
 
 def test_the_model_is_closed_with_the_service(

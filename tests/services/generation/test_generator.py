@@ -109,6 +109,20 @@ def test_when_one_document_is_refused_nothing_is_left_behind_for_the_others(
     assert [asked.promise.cancelled() for asked in model.asked] == [True, True]
 
 
+def test_the_model_always_has_documents_ahead_and_never_all_of_them(
+    prompts: PromptTokenizer,
+) -> None:
+    model = _scribe(prompts, "reed")
+    generator = QueryGenerator(model, prompts, Sampling())
+
+    results = generator.stream(Document(id=f"d{n}", title=f"d{n}") for n in range(100))
+    next(results)
+
+    assert model.slots < len(model.asked) < 100
+    assert len(list(results)) == 99
+    assert [asked.title for asked in model.asked] == [f"d{n}" for n in range(100)]
+
+
 def test_who_stops_awaiting_leaves_the_model(prompts: PromptTokenizer) -> None:
     model = FakeLanguageModel(prompts, lambda *_: "reed", is_held=True)
     generator = QueryGenerator(model, prompts, Sampling())
