@@ -26,7 +26,7 @@ class GenerateRequest(Contract):
     timeout_seconds: float | None = Field(default=None, gt=0)
     """How long each document may take from its arrival; more than the service allows counts as that."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Another seed draws other queries, where the service draws; each document's content adds to it."""
+    """Another seed draws other queries where tokens are drawn; each document's content is mixed with it."""
 
     @model_validator(mode="after")
     def _ids_are_distinct_and_known(self) -> Self:
