@@ -355,6 +355,16 @@ def test_an_endpoint_that_only_gives_garbage_is_not_asked_about_everything(
     assert 10 <= len(teacher.titles) < 10 + 4
 
 
+def test_many_documents_without_queries_among_good_ones_do_not_end_a_run(asking: Asking) -> None:
+    teacher = FakeTeacher(
+        lambda title, _: good_answer(title) if int(title[6:]) % 2 else completion(None)
+    )
+
+    outcome = asking.run(teacher, concurrency=1)
+
+    assert (len(outcome.refused), outcome.standing.done) == (15, 30)
+
+
 def test_an_endpoint_that_is_away_is_not_asked_about_everything(asking: Asking) -> None:
     teacher = FakeTeacher(lambda *_: httpx.ConnectError("refused"))
 
