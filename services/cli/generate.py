@@ -43,7 +43,7 @@ def generate(
     Beside NAME.jsonl, NAME.json says which model wrote them, how, and when.
     """
     wanted = list(read_documents(documents))[:limit]
-    generator = load_generator(CommonSettings(), GenerationSettings())
+    generator = load_generator(CommonSettings().models / "slm", GenerationSettings())
     partial = output.with_name(f"{output.name}.{generator.name}.partial")
     with progress_bar(f"Generating with {generator.name}") as advance:
         generate_to(partial, wanted, generator, advance)
@@ -82,7 +82,7 @@ def generate_to(
     results = zip(open_documents, generator.stream(open_documents), strict=True)
     with partial.open("a", encoding="utf-8") as out:
         for count, (document, written) in enumerate(results, start=1):
-            row = SyntheticQueries(document_id=document.id, queries=written)
+            row = SyntheticQueries(document_id=document.id, queries=written.queries)
             out.write(row.model_dump_json() + "\n")
             if count % _BATCH == 0 or count == len(open_documents):
                 out.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -143,12 +144,20 @@ def build_app(
 
 
 def load_generator(
-    common: CommonSettings,
+    folder: Path,
     settings: GenerationSettings,
+    prompts: PromptTokenizer | None = None,
+    *,
     on_step: Callable[[StepReport], None] = lambda _: None,
 ) -> QueryGenerator:
-    """Return the SLM of `<home>/models/slm` as it is served (the `skim` command uses it too)."""
-    folder = common.models / "slm"
+    """Return the SLM of a folder as it is served (the `skim` command uses it too).
+
+    Args:
+        folder: what the export wrote.
+        settings: how it is run.
+        prompts: makes its prompts; as served if absent.
+        on_step: called after each step of the decoder, from its thread.
+    """
     model = LanguageModel(
         folder,
         threads=settings.threads,
@@ -156,7 +165,7 @@ def load_generator(
         context_tokens=settings.context_tokens,
         on_step=on_step,
     )
-    prompts = PromptTokenizer(
+    prompts = prompts or PromptTokenizer(
         folder / "tokenizer.json",
         end_token=model.card.end_token,
         max_metadata_tokens=settings.max_metadata_tokens,
@@ -175,7 +184,7 @@ def _load_warm(
 ) -> QueryGenerator:
     """Load the SLM and let it answer once."""
     try:
-        generator = load_generator(common, settings, metrics.step)
+        generator = load_generator(common.models / "slm", settings, on_step=metrics.step)
         generator.generate([_WARM_UP])
     except SkimError:
         raise

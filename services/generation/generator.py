@@ -129,10 +129,10 @@ class QueryGenerator:
 
     def generate(self, documents: Sequence[Document]) -> list[list[str]]:
         """Return the distinct queries of each document, in the order given; some may be empty."""
-        return list(self.stream(documents))
+        return [generated.queries for generated in self.stream(documents)]
 
-    def stream(self, documents: Iterable[Document]) -> Iterator[list[str]]:
-        """Yield the distinct queries of each document, in the order given, as soon as they are there.
+    def stream(self, documents: Iterable[Document]) -> Iterator[Generated]:
+        """Yield what was written for each document, in the order given, as soon as it is there.
 
         A few times as many documents as the SLM has slots are under way, so that it never idles.
         """
@@ -141,10 +141,10 @@ class QueryGenerator:
             for document in documents:
                 writings.append(self._submit(document, self._prompts.encode_prompt(document)))
                 if len(writings) == self._AHEAD * self.model.slots:
-                    yield self._queries(writings[0])
+                    yield self._read(writings[0], writings[0].promise.result())
                     writings.popleft()
             for writing in writings:
-                yield self._queries(writing)
+                yield self._read(writing, writing.promise.result())
         finally:
             for writing in writings:
                 writing.promise.cancel()  # only those that an error left behind
@@ -200,9 +200,6 @@ class QueryGenerator:
             on_token=first_line.take,
         )
         return _Writing(document, known, promise, first_line)
-
-    def _queries(self, writing: _Writing) -> list[str]:
-        return self._read(writing, writing.promise.result()).queries
 
     def _read(self, writing: _Writing, completions: Sequence[Completion]) -> Generated:
         dropped: Counter[Dropped] = Counter()

@@ -324,7 +324,7 @@ def test_the_whole_chain_is_deterministic_with_a_real_language_model(
     for run in ("first", "second"):
         common = home_with(tmp_path / run, tiny_encoder, tiny_slm)
         generator = load_generator(
-            common,
+            common.models / "slm",
             GenerationSettings(threads=1, temperature=2.0, max_new_tokens=200),
         )
         with running(common, dataset, generator, tau=0.0) as suite:
@@ -358,7 +358,9 @@ def test_the_real_models_label_real_documents_rightly(tmp_path: Path) -> None:
     part = Dataset(things.documents[:DOCUMENTS], queries, {}, {})
     common = home_with(tmp_path, (built / "encoder").resolve(), (built / "slm").resolve())
 
-    with running(common, part, load_generator(common, GenerationSettings()), tau=0.6) as suite:
+    with running(
+        common, part, load_generator(common.models / "slm", GenerationSettings()), tau=0.6
+    ) as suite:
         job = suite.augmentation.post_documents(part.documents)
         ended, labels = suite.augmentation.job(job.id), suite.labels()
         suite.publish(part, labels)

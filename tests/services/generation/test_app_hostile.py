@@ -22,11 +22,9 @@ SETTINGS = GenerationSettings(threads=1, slots=16, max_new_tokens=4, max_metadat
 
 
 @pytest.fixture
-def random_student(tiny_slm: Path, tmp_path: Path) -> QueryGenerator:
+def random_student(tiny_slm: Path) -> QueryGenerator:
     """A real decoder that writes noise."""
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "slm").symlink_to(tiny_slm)
-    return load_generator(CommonSettings(home=tmp_path), SETTINGS)
+    return load_generator(tiny_slm, SETTINGS)
 
 
 @pytest.fixture
