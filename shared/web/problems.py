@@ -19,6 +19,7 @@ from shared.errors import (
     InvalidInput,
     NotFound,
     SkimError,
+    Starting,
     TooLarge,
     Unavailable,
 )
@@ -29,6 +30,7 @@ STATUS: Mapping[type[SkimError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     Expired: HTTPStatus.GATEWAY_TIMEOUT,
+    Starting: HTTPStatus.SERVICE_UNAVAILABLE,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Damaged: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -38,6 +40,7 @@ _TYPES: Mapping[type[SkimError], str] = {
     NotFound: "not-found",
     Conflict: "conflict",
     Expired: "expired",
+    Starting: "starting",
     Unavailable: "unavailable",
     Damaged: "damaged",
 }

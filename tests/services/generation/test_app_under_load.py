@@ -308,9 +308,13 @@ def test_it_is_ready_only_after_a_first_real_answer(tiny: TinyService) -> None:
     async def check() -> None:
         async with started(tiny.app):
             assert value(tiny.app, "decode_tokens_total") == 0
+            first = Call(tiny.app, "/readyz")
+            await first.task
             before = await tiny.ready()
 
-            assert set(before[:-1]) == {503}
+            assert first.status == 503
+            assert json.loads(first.text)["type"] == "urn:skim:problem:starting"
+            assert set(before[:-1]) <= {503}
             assert value(tiny.app, "decode_tokens_total") > 0
 
     asyncio.run(check())
