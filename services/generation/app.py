@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def build_app(
         current = served.current()
         writings = reception.take_in(current, body)
         left = asyncio.create_task(_client_leaves(request))
-        left.add_done_callback(lambda _: [writing.cancel() for writing in writings])
+        left.add_done_callback(partial(_let_go, writings))
         if NDJSON in request.headers.get("accept", ""):
             lines = _lines(current.name, body.documents, writings, left)
             return StreamingResponse(lines, media_type=NDJSON)
@@ -197,6 +198,11 @@ async def _client_leaves(request: Request) -> None:
     """Return when the client is gone; its request was read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _let_go(writings: Sequence[Writing], _: asyncio.Task[None]) -> None:
+    for writing in writings:
+        writing.cancel()
 
 
 async def _lines(

@@ -95,7 +95,7 @@ class QueryGenerator:
         selection: which lines of the completions are kept.
     """
 
-    _AHEAD = 4
+    _AHEAD = 4  # documents under way for each slot
 
     def __init__(
         self,
