@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from services.cli.generate import SAMPLING
 from services.cli.models import SHIPPED, build_models, name_of_adapter
 from services.cli.student import Teacher, taught_examples, tune_student
 from services.generation.app import load_generator
-from services.generation.generator import Generated, QueryGenerator
+from services.generation.generator import QueryGenerator
 from services.generation.settings import GenerationSettings
 from shared.contracts.document import Document
 from shared.dataset import Dataset, read_rows, write_rows
@@ -32,7 +31,6 @@ CARDS = "written.json"
 """Beside what rows wrote: which model wrote it, how, when, and the file's sha256."""
 LIKELIEST: Mapping[str, Any] = {"temperature": 0.0, "samples": 1}
 """How rows but the shipped one are decoded: the likeliest completion, nothing chosen from it."""
-_DOCUMENTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -181,20 +179,10 @@ def _write_all(
 ) -> list[Written]:
     from services.training.distillation.quality import Written
 
-    async def _some(batch: Sequence[Document]) -> list[Generated]:
-        return await asyncio.gather(*(generator.write(document) for document in batch))
-
     lines: list[Written] = []
-    for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
-        batch = documents[start : start + _DOCUMENTS_AT_ONCE]
-        lines += [
-            Written(
-                document_id=document.id,
-                queries=generated.queries,
-                dropped={reason.value: count for reason, count in generated.dropped.items()},
-            )
-            for document, generated in zip(batch, asyncio.run(_some(batch)), strict=True)
-        ]
+    for document, generated in zip(documents, generator.stream(documents), strict=True):
+        dropped = {reason.value: count for reason, count in generated.dropped.items()}
+        lines.append(Written(document_id=document.id, queries=generated.queries, dropped=dropped))
         advance(len(lines), len(documents))
     return lines
 

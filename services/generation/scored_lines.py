@@ -6,7 +6,6 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Sequence
-from statistics import fmean
 
 from services.generation.requests import Completion
 from services.generation.selection import ScoredLine
@@ -50,7 +49,7 @@ def read_lines(
 def line_scores(
     ids: Sequence[int], log_probabilities: Sequence[float], decode: Decode
 ) -> list[float]:
-    """Return the mean token log-probability of each line of `decode(ids).splitlines()`.
+    """Return the log-probability of each line of `decode(ids).splitlines()`.
 
     A token counts for every line that it has a character of, so a token that only ends lines counts for
     none; a line without characters is nan. Tokens that share a character count as one text.
@@ -66,7 +65,7 @@ def line_scores(
     for line in text.splitlines(keepends=True):
         length = len(line.splitlines()[0])
         first, last = bisect_right(ends, at), bisect_left(starts, at + length)
-        scores.append(fmean(log_probabilities[first:last]) if length else math.nan)
+        scores.append(math.fsum(log_probabilities[first:last]) if length else math.nan)
         at += len(line)
     return scores
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,11 +15,11 @@ class ScoredLine:
 
     Args:
         text: the query.
-        mean_log_probability: of the tokens of its line, as the SLM gave them; nan unless asked for.
+        log_probability: of its line's tokens, as the SLM gave them; nan unless asked for.
     """
 
     text: str
-    mean_log_probability: float
+    log_probability: float
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,31 @@ class Selection:
     """How queries are chosen.
 
     Args:
-        max_queries: most queries kept for one document.
+        max_queries: most queries kept for one document, the likeliest if they are scored.
+        min_log_probability: of a query's whole line in the sample that finds it likeliest; what the SLM
+            wrote without believing in it is dropped.
     """
 
     max_queries: int = 16
+    min_log_probability: float = -math.inf
 
     @property
     def needs_log_probabilities(self) -> bool:
         """Tell whether lines must be scored; a score costs a pass over the vocabulary at each token."""
-        return False
+        return self.min_log_probability > -math.inf
 
 
 def select_queries(completions: Sequence[Sequence[ScoredLine]], selection: Selection) -> list[str]:
     """Return the distinct queries of a document's completions, in the order written."""
-    distinct: dict[tuple[str, ...], str] = {}
+    texts: dict[tuple[str, ...], str] = {}
+    scores: dict[tuple[str, ...], float] = {}
     for lines in completions:
         for line in lines:
-            distinct.setdefault(signature(line.text), line.text)
-    return list(distinct.values())[: selection.max_queries]
+            key = signature(line.text)
+            texts.setdefault(key, line.text)
+            scores[key] = max(scores.get(key, -math.inf), line.log_probability)
+    if not selection.needs_log_probabilities:
+        return list(texts.values())[: selection.max_queries]
+    likely = [key for key in texts if scores[key] >= selection.min_log_probability]
+    kept = set(sorted(likely, key=lambda key: -scores[key])[: selection.max_queries])
+    return [texts[key] for key in texts if key in kept]
