@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 CARDS = "written.json"
 """Beside what rows wrote: which model wrote it, how, when, and the file's sha256."""
-LIKELIEST: Mapping[str, Any] = {"temperature": 0.0, "samples": 1}
+LIKELIEST: Mapping[str, Any] = {
+    "temperature": 0.0,
+    "samples": 1,
+    "min_log_probability": None,
+}
 """How rows but the shipped one are decoded: the likeliest completion, nothing chosen from it."""
 
 

@@ -29,16 +29,16 @@ class Selection:
     Args:
         max_queries: most queries kept for one document, the likeliest if they are scored.
         min_log_probability: of a query's whole line in the sample that finds it likeliest; what the SLM
-            wrote without believing in it is dropped.
+            wrote without believing in it is dropped. None keeps all.
     """
 
     max_queries: int = 16
-    min_log_probability: float = -math.inf
+    min_log_probability: float | None = None
 
     @property
     def needs_log_probabilities(self) -> bool:
         """Tell whether lines must be scored; a score costs a pass over the vocabulary at each token."""
-        return self.min_log_probability > -math.inf
+        return self.min_log_probability is not None
 
 
 def select_queries(completions: Sequence[Sequence[ScoredLine]], selection: Selection) -> list[str]:
@@ -50,7 +50,7 @@ def select_queries(completions: Sequence[Sequence[ScoredLine]], selection: Selec
             key = signature(line.text)
             texts.setdefault(key, line.text)
             scores[key] = max(scores.get(key, -math.inf), line.log_probability)
-    if not selection.needs_log_probabilities:
+    if selection.min_log_probability is None:
         return list(texts.values())[: selection.max_queries]
     likely = [key for key in texts if scores[key] >= selection.min_log_probability]
     kept = set(sorted(likely, key=lambda key: -scores[key])[: selection.max_queries])

@@ -9,9 +9,11 @@ from shared.settings import ServerSettings
 
 
 class GenerationSettings(ServerSettings):
-    """How the SLM is run. Sampling defaults are the paper's preset but for the length."""
+    """How the SLM is run. Why it draws several samples and keeps likely lines: services/README.md."""
 
-    model_config = SettingsConfigDict(env_prefix="SKIM_GENERATION_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SKIM_GENERATION_", env_parse_none_str="none", extra="ignore", frozen=True
+    )
 
     port: int = Field(default=8101, ge=1, le=65535)
     threads: int = Field(default=0, ge=0)
@@ -20,18 +22,21 @@ class GenerationSettings(ServerSettings):
     """Completions written at the same time; products of 32 rows are the fastest."""
     context_tokens: int = Field(default=1152, ge=16)
     """Longest prompt plus completion, in tokens; each slot keeps room for as many."""
-    temperature: float = Field(default=0.0, ge=0)
-    """0 writes the likeliest queries only."""
+    temperature: float = Field(default=0.7, ge=0)
+    """0 writes the likeliest completion only; then one sample is enough."""
     top_k: int = Field(default=200, ge=1)
     """Tokens a draw may choose from."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_p: float = Field(default=0.95, gt=0, le=1)
     """A draw chooses from the likeliest tokens that together reach this probability."""
     max_new_tokens: int = Field(default=64, ge=1, le=4096)
     """Longest completion, in tokens (the paper's 250 leaves room for 10 long queries; ours are short)."""
     max_metadata_tokens: int = Field(default=750, ge=1)
     """Text and metadata of a document past this many tokens are not read."""
-    samples: int = Field(default=1, ge=1, le=64)
+    samples: int = Field(default=4, ge=1, le=64)
     """Completions written for one document, at most the slots; more than one needs a temperature."""
+    min_log_probability: float | None = Field(default=-2.75, le=0)
+    """A query is kept if the SLM gives its line at least this (natural) log-probability in one of the
+    samples; `none` keeps all."""
     max_queries: int = Field(default=16, ge=1, le=64)
     """Most synthetic queries kept for one document."""
     max_waiting: int = Field(default=256, ge=1)
