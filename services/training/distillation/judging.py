@@ -58,13 +58,18 @@ class Judge:
         queries: Sequence[Query],
         encoder: EncodesTexts,
         count: int,
+        *,
+        skip: int = 0,
     ) -> Judge:
-        """Choose `count` held-out documents: those that the teacher answered first, then by their hash."""
+        """Choose held-out documents: those that the teacher answered first, then by their hash.
+
+        Settings of the shipped student are chosen on documents that the report skips.
+        """
         taught = {example.document.id: example.queries for example in examples}
         held = sorted(
             (document for document in dataset.documents if is_held_out(document.id)),
             key=lambda document: (document.id not in taught, held_out_fraction(document.id)),
-        )[:count]
+        )[skip : skip + count]
         relevant: dict[str, set[str]] = {document.id: set() for document in held}
         for query in queries:
             for document_id, relevance in dataset.truth.get(query.id, {}).items():
