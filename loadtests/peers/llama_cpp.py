@@ -1,0 +1,131 @@
+"""llama.cpp with continuous batching, in its own environment: `python -m loadtests.peers.llama_cpp MODEL.gguf`.
+
+The loop is as kind as we know how: sequences share every `llama_decode`, a free sequence takes the next
+prompt at once, logits are asked for last positions only, the best token is taken by numpy from the
+library's own buffer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import time
+
+import llama_cpp
+import numpy as np
+
+from loadtests.peers.protocol import Job, Transcript, serve
+
+BATCH_TOKENS = 2048
+"""Most tokens of one `llama_decode`; a longer prompt would have to be cut."""
+
+
+def main() -> None:
+    """Load the model and answer jobs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--sequences", type=int, default=16)
+    parser.add_argument("--sequence-tokens", type=int, default=1024)
+    parser.add_argument("--ubatch", type=int, default=512)
+    parser.add_argument("--unified", action="store_true", help="one KV buffer for all sequences")
+    parser.add_argument("--apart", action="store_true", help="prompts in a decode of their own")
+    parser.add_argument("--flash", type=int, default=-1, help="-1 auto, 0 off, 1 on")
+    parser.add_argument("--step-prompt-tokens", type=int, default=512)
+    options = parser.parse_args()
+    decoder = Decoder(options)
+    serve(decoder.complete)
+
+
+class Decoder:
+    """One context of llama.cpp and its batch."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._log = llama_cpp.llama_log_callback(lambda level, text, data: None)
+        llama_cpp.llama_log_set(self._log, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        model = llama_cpp.llama_model_load_from_file(
+            options.model.encode(), llama_cpp.llama_model_default_params()
+        )
+        if not model:
+            raise SystemExit(f"{options.model}: llama.cpp cannot load it")
+        settings = llama_cpp.llama_context_default_params()
+        settings.n_ctx = options.sequences * options.sequence_tokens
+        settings.n_batch = BATCH_TOKENS
+        settings.n_ubatch = options.ubatch
+        settings.n_seq_max = options.sequences
+        settings.n_threads = settings.n_threads_batch = options.threads
+        settings.flash_attn_type = options.flash
+        settings.kv_unified = options.unified
+        settings.no_perf = True
+        self._context = llama_cpp.llama_init_from_model(model, settings)
+        if not self._context:
+            raise SystemExit("llama.cpp cannot make a context")
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+        self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
+
+    def complete(self, job: Job, transcript: Transcript) -> None:
+        """Complete every prompt; sequences join and leave at every step."""
+        waiting = sorted(range(len(job.prompts)), key=lambda row: job.arrivals[row], reverse=True)
+        free = list(range(self._options.sequences))
+        active: dict[int, int] = {}  # sequence -> row
+        last: dict[int, int] = {}  # sequence -> its newest token, not decoded yet
+        while waiting or active:
+            joined = []
+            tokens = 0
+            while waiting and free and job.arrivals[waiting[-1]] <= transcript.now():
+                length = len(job.prompts[waiting[-1]])
+                if joined and tokens + length > self._options.step_prompt_tokens:
+                    break
+                sequence = free.pop()
+                active[sequence] = waiting.pop()
+                joined.append(sequence)
+                tokens += length
+            if not active:
+                time.sleep(max(0.0, job.arrivals[waiting[-1]] - transcript.now()))
+                continue
+            steps = [[(s, job.prompts[active[s]], 0) for s in joined]]
+            steps.append(
+                [
+                    (s, [last[s]], len(job.prompts[row]) + len(transcript.tokens[row]) - 1)
+                    for s, row in active.items()
+                    if s in last
+                ]
+            )
+            if not self._options.apart:
+                steps = [steps[1] + steps[0]]
+            for step in steps:
+                if not step:
+                    continue
+                for (sequence, _, _), token in zip(step, self._best(step), strict=True):
+                    last[sequence] = token
+                    if not transcript.add(active[sequence], token, job):
+                        del active[sequence], last[sequence]
+                        free.append(sequence)
+                        llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def _best(self, step: list[tuple[int, list[int], int]]) -> list[int]:
+        """Decode (sequence, new tokens, first position) entries; return the best next token of each."""
+        batch, count = self._batch, 0
+        for sequence, tokens, first in step:
+            for offset, token in enumerate(tokens):
+                batch.token[count] = token
+                batch.pos[count] = first + offset
+                batch.n_seq_id[count] = 1
+                batch.seq_id[count][0] = sequence
+                batch.logits[count] = offset == len(tokens) - 1
+                count += 1
+        batch.n_tokens = count
+        if llama_cpp.llama_decode(self._context, batch) != 0:
+            raise SystemExit("llama_decode failed")
+        logits = np.ctypeslib.as_array(
+            llama_cpp.llama_get_logits(self._context), (len(step), self._vocabulary)
+        )
+        best: list[int] = logits.argmax(axis=1).tolist()
+        return best
+
+
+if __name__ == "__main__":
+    main()
