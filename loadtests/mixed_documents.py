@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,12 +32,8 @@ def mixed_documents(things: Path, pages: Path, count: int) -> list[Document]:
         NotFound: one of the files is missing.
         InvalidInput: there are too few, or a row is malformed.
     """
-    read = [
-        Document.model_validate(orjson.loads(line)["document"])
-        for _, line in numbered_lines(pages)
-    ]
     mixed = [
-        *_every_nth(read, count // 2, pages),
+        *_every_nth(list(_read_pages(pages)), count // 2, pages),
         *_every_nth(list(read_documents(things)), count - count // 2, things),
     ]
     random.Random(0).shuffle(mixed)
@@ -49,6 +45,14 @@ def spread(count: int, sizes: Sequence[int]) -> list[int]:
     by_size = sorted(range(len(sizes)), key=lambda place: sizes[place])
     chosen = np.linspace(0, len(sizes) - 1, min(count, len(sizes))).round().astype(int)
     return sorted(by_size[place] for place in chosen)
+
+
+def _read_pages(path: Path) -> Iterator[Document]:
+    for number, line in numbered_lines(path):
+        try:
+            yield Document.model_validate(orjson.loads(line)["document"])
+        except (KeyError, ValueError) as error:
+            raise InvalidInput(f"{path}:{number}: expected a page, found {line[:60]!r}") from error
 
 
 def _every_nth(items: Sequence[_Item], count: int, path: Path) -> Sequence[_Item]:

@@ -83,6 +83,6 @@ def _first_line_seconds(
 ) -> float:
     """Return when the first line that is not empty was complete: at its end, or the completion's."""
     for place, token in enumerate(tokens):
-        if place and token in line_ends:
+        if token in line_ends and any(before not in line_ends for before in tokens[:place]):
             return seconds[place]
     return finished

@@ -34,7 +34,7 @@ def _complete_batch(
     model: onnxruntime_genai.Model, batch: list[int], job: Job, transcript: Transcript
 ) -> None:
     width = longest(job, batch)
-    ids = np.full((len(batch), width), job.end_id, dtype=np.int32)  # which is its padding, too
+    ids = np.full((len(batch), width), job.end_id, dtype=np.int32)  # also its padding
     for place, row in enumerate(batch):
         prompt = job.prompts[row]
         ids[place, : len(prompt)] = prompt

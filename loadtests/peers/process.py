@@ -49,7 +49,11 @@ class DecoderProcess:
             text=True,
             env=self._environment,
         )
-        self._read(self._process)
+        try:
+            self._read(self._process)
+        except Unavailable:
+            self._stop()
+            raise
         return self
 
     def __exit__(
@@ -58,10 +62,7 @@ class DecoderProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-        self._said.close()
+        self._stop()
 
     def complete(self, job: Job) -> Transcript:
         """Let the decoder do a job; return what it wrote and when.
@@ -74,6 +75,13 @@ class DecoderProcess:
         _pipe(self._process.stdin).write(json.dumps(asdict(job)) + "\n")
         _pipe(self._process.stdin).flush()
         return Transcript(**self._read(self._process))
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+        self._said.close()
 
     def _read(self, process: subprocess.Popen[str]) -> dict[str, Any]:
         line = _pipe(process.stdout).readline()
