@@ -7,11 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loadtests.peers.gguf_export import write_gguf
 from loadtests.peers.install import LLAMA_CPP, python_of
 from services.cli.models import SHIPPED
-from services.training.distillation.export import merge_adapter
-from services.training.model_sources import SMOLLM2, fetch
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
 from shared.errors import NotFound, SkimError
 
@@ -40,6 +37,10 @@ class PeerModels:
         """Return the float32 folder in Hugging Face style."""
         target = self._folder / _MERGED
         if not target.exists():
+            # slow to import, and not needed once the models are there
+            from services.training.distillation.export import merge_adapter
+            from services.training.model_sources import SMOLLM2, fetch
+
             scratch = self._scratch(_MERGED)
             merge_adapter(
                 fetch(SMOLLM2, self._home / "models" / "sources"), self._adapter, scratch
@@ -88,6 +89,8 @@ class PeerModels:
     def _float32(self) -> Path:
         target = self._folder / _FLOAT32
         if not target.exists():
+            from loadtests.peers.gguf_export import write_gguf
+
             scratch = self._scratch(_FLOAT32)
             write_gguf(self.merged(), scratch)
             scratch.rename(target)
