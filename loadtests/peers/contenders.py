@@ -40,7 +40,7 @@ def contenders(common: CommonSettings, *, threads: int) -> list[Contender]:
             OURS,
             "slots",
             ["16"],
-            lambda slots: _start(OURS, str(common.models / "slm"), "--batch-size", slots),
+            lambda slots: _start(OURS, str(common.models / "slm"), "--slots", slots),
         ),
         Contender(
             LLAMA_CPP,

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from loadtests.peers.protocol import Job, Transcript, serve, static_batches
-from services.generation.language_model import LanguageModel, Sampling
+from loadtests.peers.protocol import Job, Transcript, serve
+from services.generation.language_model import LanguageModel
+from services.generation.requests import Ticket
+from services.generation.sampling import Sampling
 
 
 def main() -> None:
@@ -14,24 +19,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--slots", type=int, default=16)
     options = parser.parse_args()
-    model = LanguageModel(options.model, threads=options.threads, batch_size=options.batch_size)
+    with LanguageModel(options.model, threads=options.threads, slots=options.slots) as model:
+        serve(lambda job, transcript: complete(model, job, transcript))
 
-    def _complete(job: Job, transcript: Transcript) -> None:
-        for batch in static_batches(job, transcript, options.batch_size):
-            completions = model.complete(
-                [job.prompts[row] for row in batch],
-                end_id=job.end_id,
-                sampling=Sampling(temperature=0, max_new_tokens=job.max_new_tokens),
-                seeds=[0] * len(batch),
-            )
-            for row, completion in zip(batch, completions, strict=True):
-                for token in [*completion.ids, job.end_id]:
-                    if not transcript.add(row, token, job):
-                        break
 
-    serve(_complete)
+def complete(model: LanguageModel, job: Job, transcript: Transcript) -> None:
+    """Submit each prompt when it arrives; note every token when it is there."""
+    sampling = Sampling(temperature=0, max_new_tokens=job.max_new_tokens)
+    done = threading.Semaphore(0)
+
+    def _note(row: int) -> Callable[[int, int], None]:
+        return lambda sample, token: _add(row, token)
+
+    def _add(row: int, token: int) -> None:
+        transcript.add(row, token, job)
+
+    def _finish(row: int) -> Callable[[Ticket], None]:
+        def _end(ticket: Ticket) -> None:
+            (completion,) = ticket.result()
+            if completion.is_finished:
+                transcript.add(row, job.end_id, job)
+            done.release()
+
+        return _end
+
+    tickets = []
+    for row in sorted(range(len(job.prompts)), key=lambda row: job.arrivals[row]):
+        time.sleep(max(0.0, job.arrivals[row] - transcript.now()))
+        ticket = model.submit(
+            job.prompts[row], end_id=job.end_id, sampling=sampling, on_token=_note(row)
+        )
+        ticket.add_done_callback(_finish(row))
+        tickets.append(ticket)
+    for ticket in tickets:
+        ticket.result()  # an error shows here
+        done.acquire()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from services.generation.generator import QueryGenerator
-from services.generation.language_model import LanguageModel, Sampling
+from services.generation.language_model import LanguageModel
+from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
 from shared.contracts.generation import (
     GeneratedQueries,
@@ -128,7 +129,12 @@ def load_generator(common: CommonSettings, settings: GenerationSettings) -> Quer
     """Return the SLM of `<home>/models/slm` as it is served (the `skim` command uses it too)."""
     folder = common.models / "slm"
     return QueryGenerator(
-        LanguageModel(folder, threads=settings.threads, batch_size=settings.batch_size),
+        LanguageModel(
+            folder,
+            threads=settings.threads,
+            slots=settings.slots,
+            context_tokens=settings.context_tokens,
+        ),
         PromptTokenizer(
             folder / "tokenizer.json", max_metadata_tokens=settings.max_metadata_tokens
         ),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.generation.language_model import Completion, Sampling
+from services.generation.requests import Completion
+from services.generation.sampling import Sampling
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer, parse_completion
 

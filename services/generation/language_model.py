@@ -1,77 +1,70 @@
-"""The SLM on ONNX Runtime: a batch of prompts in, their completions out.
-
-The exported graph attends with GroupQueryAttention, so rows of different length share one step: prompts
-are padded on the right, each row's new keys and values land behind its own last token, in buffers that
-past and present share (bound by name, never copied).
-"""
+"""The SLM as it is served: its card, its decoder, and the loop that batches requests continuously."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
-import numpy as np
-import onnxruntime as ort
-from numpy.typing import NDArray
 from pydantic import ValidationError
+from tokenizers import Tokenizer
 
+from services.generation.batching import Batcher, StepReport
+from services.generation.decoder import OnnxDecoder
+from services.generation.loop import DecodingLoop
+from services.generation.requests import Completion, Request, Ticket
+from services.generation.sampling import Sampling
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
-from shared.errors import Damaged, NotFound
-
-_PAST = "past_key_values."
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn (defaults: the paper's preset). Temperature 0 is greedy."""
-
-    temperature: float = 0.8
-    top_k: int = 200
-    max_new_tokens: int = 250
-
-
-@dataclass(frozen=True)
-class Completion:
-    """Token ids without the end token; `is_finished` is False when they ran into the limit."""
-
-    ids: list[int]
-    is_finished: bool
+from shared.errors import Damaged, InvalidInput, NotFound, TooLarge
 
 
 class LanguageModel:
-    """A decoder with a static batch: all rows start together, finished rows idle until the last ends.
+    """Completes prompts, many at once: each joins and leaves the running batch on its own.
+
+    Memory for keys and values is `key_value_bytes` when every row is full, `row_bytes` a row: for
+    SmolLM2-135M 45 KiB a token; a row of 1,152 tokens takes 51 MiB. Pages never written take none.
 
     Args:
-        folder: holds `model.onnx` (see services/training/distillation/export.py) and `generator.json`.
+        folder: holds `model.onnx` (see services/training/distillation/export.py), `tokenizer.json` and
+            `generator.json`.
         threads: cores one step may use; 0 lets ONNX Runtime decide.
-        batch_size: rows of a step; more prompts are completed batch after batch.
+        slots: completions written at the same time.
+        context_tokens: longest prompt plus completion; at most what the model was trained for.
+        prefill_tokens: most prompt tokens one step reads before rows under way get their next token.
+        on_step: called after each step of the decoder, from its thread (metrics).
+
+    Raises:
+        NotFound: no model there.
+        Damaged: its card cannot be read.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 0, batch_size: int = 16) -> None:
-        if not (folder / GENERATOR_CARD).exists():
-            raise NotFound(f"{folder}: no language model here; run `skim models build`")
-        try:
-            self.card = GeneratorCard.model_validate_json((folder / GENERATOR_CARD).read_bytes())
-        except ValidationError as error:
-            raise Damaged(f"{folder / GENERATOR_CARD}: {error.errors()[0]['msg']}") from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        available = ort.get_available_providers()
-        self._device = "cuda" if _has_cuda(available) else "cpu"
-        providers = ["CUDAExecutionProvider"] if self._device == "cuda" else []
-        self._session = ort.InferenceSession(
-            str(folder / "model.onnx"), options, providers=[*providers, "CPUExecutionProvider"]
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        threads: int = 0,
+        slots: int = 16,
+        context_tokens: int = 1152,
+        prefill_tokens: int = 256,
+        on_step: Callable[[StepReport], None] = lambda _: None,
+    ) -> None:
+        self.card = _card(folder)
+        self.slots = slots
+        self.context_tokens = min(context_tokens, self.card.context_tokens)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        decoder = OnnxDecoder(
+            folder / "model.onnx",
+            rows=slots + 1,
+            capacity=self.context_tokens,
+            head_size=self.card.head_size,
+            threads=threads,
         )
-        self._caches = [
-            (item.name, item.name.replace(_PAST, "present."), item.shape[1])
-            for item in self._session.get_inputs()
-            if item.name.startswith(_PAST)
-        ]
-        self._batch_size = batch_size
-        self._lock = threading.Lock()
+        self.row_bytes = decoder.row_bytes
+        self._loop = DecodingLoop(
+            Batcher(decoder, tokenizer.decode, prefill_tokens=prefill_tokens), on_step
+        )
+        self._loop.start()
 
     @property
     def name(self) -> str:
@@ -83,6 +76,81 @@ class LanguageModel:
         """Return which adapter was merged into the model."""
         return self.card.adapter
 
+    @property
+    def key_value_bytes(self) -> int:
+        """Return the memory that keys and values take when every row is full."""
+        return self.row_bytes * (self.slots + 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop decoding; whoever still waits is told `Unavailable`."""
+        self._loop.close()
+
+    def submit(
+        self,
+        prompt: Sequence[int],
+        *,
+        end_id: int,
+        sampling: Sampling,
+        seed: int = 0,
+        samples: int = 1,
+        stop_strings: Sequence[str] = (),
+        stop_ids: Sequence[int] = (),
+        wants_log_probabilities: bool = False,
+        seconds: float | None = None,
+        on_token: Callable[[int, int], None] | None = None,
+    ) -> Ticket:
+        """Queue a prompt and return at once; the ticket's result is one completion a sample.
+
+        The ticket is a `concurrent.futures.Future`: wait for it, `asyncio.wrap_future` it, or `cancel()`
+        it when nobody wants it any more (its rows are free at the next step). It also has the moments
+        `submitted`, `started` and `first_token` of `time.monotonic()`. The queue has no bound: keep one.
+
+        Args:
+            prompt: token ids; at least one.
+            end_id: the token that ends a completion.
+            sampling: how tokens are drawn.
+            seed: with the sample's number, decides the draws whatever else is in the batch.
+            samples: completions of this prompt, each from draws of its own; the prompt is read once.
+            stop_strings: texts that end a completion too.
+            stop_ids: tokens that end a completion too.
+            wants_log_probabilities: give each token's log-probability as well.
+            seconds: after this time the ticket fails with `Unavailable`.
+            on_token: called with (sample number, token id) as they come, from the decoding thread.
+
+        Raises:
+            InvalidInput: the prompt is empty, or more samples than slots.
+            TooLarge: prompt and completion do not fit in `context_tokens`.
+            Unavailable: the model was closed.
+        """
+        if not prompt or not all(stop_strings):
+            raise InvalidInput("a prompt and its stop strings may not be empty")
+        if not 1 <= samples <= self.slots:
+            raise InvalidInput(f"samples is {samples}, expected 1 to {self.slots} (the slots)")
+        if len(prompt) + sampling.max_new_tokens > self.context_tokens:
+            raise TooLarge(
+                f"a prompt of {len(prompt)} tokens and a completion of up to "
+                f"{sampling.max_new_tokens} exceed the context of {self.context_tokens} tokens"
+            )
+        return self._loop.submit(
+            Request(
+                prompt=prompt,
+                end_ids=frozenset((end_id, *stop_ids)),
+                sampling=sampling,
+                seed=seed,
+                samples=samples,
+                stop_strings=tuple(stop_strings),
+                wants_log_probabilities=wants_log_probabilities,
+                deadline=None if seconds is None else time.monotonic() + seconds,
+                on_token=on_token,
+            )
+        )
+
     def complete(
         self,
         prompts: Sequence[Sequence[int]],
@@ -91,7 +159,7 @@ class LanguageModel:
         sampling: Sampling,
         seeds: Sequence[int],
     ) -> list[Completion]:
-        """Return one completion a prompt, in the order given.
+        """Return one completion a prompt, in the order given; other callers' requests go on beside.
 
         Args:
             prompts: token ids; none may be empty.
@@ -99,128 +167,46 @@ class LanguageModel:
             sampling: how tokens are drawn.
             seeds: one a prompt; the same prompt and seed draw the same random numbers, whatever else
                 is in the batch.
-        """
-        completions: list[Completion | None] = [None] * len(prompts)
-        by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-        with self._lock:  # a step uses all cores already
-            for start in range(0, len(by_length), self._batch_size):
-                rows = by_length[start : start + self._batch_size]
-                finished = self._complete_batch(
-                    [prompts[row] for row in rows], end_id, sampling, [seeds[row] for row in rows]
-                )
-                for row, completion in zip(rows, finished, strict=True):
-                    completions[row] = completion
-        return [completion for completion in completions if completion is not None]
 
-    def _complete_batch(
+        Raises:
+            TooLarge: a prompt and its completion do not fit in `context_tokens`.
+        """
+        samples = self.sample(prompts, end_id=end_id, sampling=sampling, seeds=seeds)
+        return [completion for (completion,) in samples]
+
+    def sample(
         self,
         prompts: Sequence[Sequence[int]],
+        *,
         end_id: int,
         sampling: Sampling,
         seeds: Sequence[int],
-    ) -> list[Completion]:
-        rows = len(prompts)
-        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
-        input_ids = np.full((rows, lengths.max()), end_id, dtype=np.int64)
-        for row, prompt in enumerate(prompts):
-            input_ids[row, : len(prompt)] = prompt
-        step = self._begin(rows, int(lengths.max()) + sampling.max_new_tokens)
-        draws = [np.random.default_rng(seed) for seed in seeds]
-        written: list[list[int]] = [[] for _ in prompts]
-        is_open = np.ones(rows, dtype=bool)
-        logits = step.run(input_ids, lengths, lengths - 1)
-        for _ in range(sampling.max_new_tokens):
-            tokens = sample(logits, sampling, draws)
-            is_open &= tokens != end_id
-            for ids, token, writes in zip(written, tokens, is_open, strict=True):
-                if writes:
-                    ids.append(int(token))
-            if not is_open.any():
-                break
-            lengths = lengths + 1
-            logits = step.run(tokens[:, None], lengths, np.zeros(rows, dtype=np.int64))
-        return [
-            Completion(ids, is_finished=not still_open)
-            for ids, still_open in zip(written, is_open, strict=True)
-        ]
-
-    def _begin(self, rows: int, capacity: int) -> _Step:
-        shape = (rows, capacity, self.card.head_size)
-        return _Step(self._session, self._caches, shape, self._device)
+        samples: int = 1,
+        wants_log_probabilities: bool = False,
+    ) -> list[list[Completion]]:
+        """Return `samples` completions a prompt, as `complete` does; each prompt is read once."""
+        tickets: list[Ticket] = []
+        try:
+            for prompt, seed in zip(prompts, seeds, strict=True):
+                ticket = self.submit(
+                    prompt,
+                    end_id=end_id,
+                    sampling=sampling,
+                    seed=seed,
+                    samples=samples,
+                    wants_log_probabilities=wants_log_probabilities,
+                )
+                tickets.append(ticket)
+            return [ticket.result() for ticket in tickets]
+        finally:
+            for ticket in tickets:
+                ticket.cancel()  # only those that an error left behind
 
 
-class _Step:
-    """One batch's key and value buffers, and the graph bound to them."""
-
-    def __init__(
-        self,
-        session: ort.InferenceSession,
-        caches: Sequence[tuple[str, str, int]],
-        shape: tuple[int, int, int],
-        device: str,
-    ) -> None:
-        rows, capacity, width = shape
-        self._session = session
-        self._binding = session.io_binding()
-        for past, present, heads in caches:
-            buffer = ort.OrtValue.ortvalue_from_numpy(
-                np.zeros((rows, heads, capacity, width), dtype=np.float32), device, 0
-            )
-            self._binding.bind_ortvalue_input(past, buffer)
-            self._binding.bind_ortvalue_output(present, buffer)
-        vocabulary = next(o.shape[1] for o in session.get_outputs() if o.name == "logits")
-        self._logits = ort.OrtValue.ortvalue_from_shape_and_type(
-            (rows, vocabulary), np.float32, "cpu", 0
-        )
-        self._binding.bind_ortvalue_output("logits", self._logits)
-
-    def run(
-        self,
-        input_ids: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-        last_positions: NDArray[np.int64],
-    ) -> NDArray[np.float32]:
-        """Advance every row; return (rows, vocabulary) logits at each row's last position.
-
-        Args:
-            input_ids: (rows, new tokens), padded on the right.
-            lengths: (rows,) tokens of each row after this step.
-            last_positions: (rows,) index of each row's last new token.
-        """
-        mask = (np.arange(lengths.max())[None, :] < lengths[:, None]).astype(np.int64)
-        self._binding.bind_cpu_input("input_ids", np.ascontiguousarray(input_ids))
-        self._binding.bind_cpu_input("attention_mask", mask)
-        self._binding.bind_cpu_input("last_positions", last_positions[:, None])
-        self._session.run_with_iobinding(self._binding)
-        logits: NDArray[np.float32] = self._logits.numpy()
-        return logits
-
-
-def sample(
-    logits: NDArray[np.float32], sampling: Sampling, draws: Sequence[np.random.Generator]
-) -> NDArray[np.int64]:
-    """Return one token a row.
-
-    Args:
-        logits: (rows, vocabulary) float32.
-        sampling: temperature 0 takes the best token; else one of the `top_k` best by softmax.
-        draws: each row's own random numbers.
-    """
-    if sampling.temperature == 0:
-        best: NDArray[np.int64] = logits.argmax(axis=1)
-        return best
-    top_k = min(sampling.top_k, logits.shape[1])
-    top = np.argpartition(logits, -top_k, axis=1)[:, -top_k:]
-    top.sort(axis=1)  # argpartition's order is arbitrary; a seed must always mean the same token
-    scaled = np.take_along_axis(logits, top, axis=1).astype(np.float64) / sampling.temperature
-    weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    cumulative = weights.cumsum(axis=1)
-    targets = np.array([draw.random() for draw in draws]) * cumulative[:, -1]
-    chosen = (cumulative <= targets[:, None]).sum(axis=1)
-    tokens: NDArray[np.int64] = np.take_along_axis(top, chosen[:, None], axis=1)[:, 0]
-    return tokens
-
-
-def _has_cuda(providers: Sequence[str]) -> bool:
-    """Tell whether CUDA can really be used: the GPU package lists it on machines without a GPU too."""
-    return "CUDAExecutionProvider" in providers and Path("/dev/nvidiactl").exists()
+def _card(folder: Path) -> GeneratorCard:
+    if not (folder / GENERATOR_CARD).exists():
+        raise NotFound(f"{folder}: no language model here; run `skim models build`")
+    try:
+        return GeneratorCard.model_validate_json((folder / GENERATOR_CARD).read_bytes())
+    except ValidationError as error:
+        raise Damaged(f"{folder / GENERATOR_CARD}: {error.errors()[0]['msg']}") from error

@@ -16,8 +16,10 @@ class GenerationSettings(ServerSettings):
     port: int = Field(default=8101, ge=1, le=65535)
     threads: int = Field(default=0, ge=0)
     """Cores one decoding step may use; 0: all."""
-    batch_size: int = Field(default=16, ge=1, le=256)
-    """Documents decoded together."""
+    slots: int = Field(default=16, ge=1, le=256)
+    """Completions written at the same time."""
+    context_tokens: int = Field(default=1152, ge=16)
+    """Longest prompt plus completion, in tokens; each slot keeps room for as many."""
     temperature: float = Field(default=0.0, ge=0)
     """0 writes the likeliest queries only."""
     top_k: int = Field(default=200, ge=1)

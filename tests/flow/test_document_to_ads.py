@@ -22,7 +22,8 @@ from services.augmentation.settings import AugmentationSettings
 from services.generation.app import build_app as generation_app
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
-from services.generation.language_model import Completion, Sampling
+from services.generation.requests import Completion
+from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
 from services.inference.app import build_app as inference_app
 from services.inference.retriever import open_retriever

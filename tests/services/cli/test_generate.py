@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 from services.cli.__main__ import app
 from services.cli.generate import card_of, generate_to, read_synthetic_queries
 from services.generation.generator import QueryGenerator
-from services.generation.language_model import Completion, Sampling
+from services.generation.requests import Completion
+from services.generation.sampling import Sampling
 from shared.contracts.document import Document
 from shared.dataset import write_rows
 from shared.errors import InvalidInput, NotFound

@@ -9,7 +9,8 @@ from starlette.testclient import TestClient
 
 from services.generation.app import build_app
 from services.generation.generator import QueryGenerator
-from services.generation.language_model import Completion, Sampling
+from services.generation.requests import Completion
+from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
 from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings

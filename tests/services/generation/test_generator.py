@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from services.generation.generator import QueryGenerator
-from services.generation.language_model import Completion, Sampling
+from services.generation.requests import Completion
+from services.generation.sampling import Sampling
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer
 from tests.support.tiny_models import write_tokenizer

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from services.generation.language_model import LanguageModel, Sampling, sample
+from services.generation.language_model import LanguageModel
+from services.generation.sampling import Sampling
 from services.training.distillation.export import export_language_model
 from shared.errors import Damaged, NotFound
 from tests.support.tiny_models import write_language_model
@@ -26,7 +26,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def model(folders: tuple[Path, Path]) -> LanguageModel:
-    return LanguageModel(folders[1], threads=1, batch_size=4)
+    return LanguageModel(folders[1], threads=1, slots=4, context_tokens=128)
 
 
 def test_a_batch_writes_what_each_prompt_gets_alone(model: LanguageModel) -> None:
@@ -72,28 +72,6 @@ def test_a_completion_stops_at_the_limit_and_says_so(model: LanguageModel) -> No
 
     assert len(completion.ids) == GREEDY.max_new_tokens
     assert not completion.is_finished
-
-
-def test_sampling_never_leaves_the_top_k() -> None:
-    logits = np.array([[0.0, 5.0, 4.0, 1.0], [9.0, 0.0, 8.0, 1.0]], dtype=np.float32)
-    draws = [np.random.default_rng(1), np.random.default_rng(2)]
-
-    drawn = [sample(logits, Sampling(temperature=5.0, top_k=2), draws) for _ in range(200)]
-
-    assert {int(tokens[0]) for tokens in drawn} == {1, 2}
-    assert {int(tokens[1]) for tokens in drawn} == {0, 2}
-
-
-def test_sampling_follows_the_softmax() -> None:
-    logits = np.log(np.array([[0.7, 0.2, 0.1]], dtype=np.float32))
-    draws = [np.random.default_rng(0)]
-
-    drawn = [
-        int(sample(logits, Sampling(temperature=1.0, top_k=3), draws)[0]) for _ in range(5000)
-    ]
-
-    shares = np.bincount(drawn, minlength=3) / len(drawn)
-    assert shares == pytest.approx([0.7, 0.2, 0.1], abs=0.03)
 
 
 def test_a_missing_model_says_how_to_build_it(tmp_path: Path) -> None:

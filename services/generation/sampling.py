@@ -1,0 +1,102 @@
+"""How the next token of each row is drawn from the logits, for all rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_PARTS = 64  # of the vocabulary; the best of each group of 64 tokens bound the best k from below
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn (defaults: the paper's preset).
+
+    Args:
+        temperature: 0 is greedy.
+        top_k: draw among this many likeliest tokens; 0 is all.
+        max_new_tokens: longest completion.
+        top_p: draw among the likeliest tokens that together reach this probability; 1 is all.
+    """
+
+    temperature: float = 0.8
+    top_k: int = 200
+    max_new_tokens: int = 250
+    top_p: float = 1.0
+
+
+def draw_tokens(
+    logits: NDArray[np.float32],
+    samplings: Sequence[Sampling],
+    draws: Sequence[np.random.Generator],
+) -> NDArray[np.int64]:
+    """Return one token a row. Only rows that are not greedy use up a random number.
+
+    Args:
+        logits: (rows, vocabulary) float32.
+        samplings: how to draw, one a row.
+        draws: each row's own random numbers.
+    """
+    tokens: NDArray[np.int64] = logits.argmax(axis=1)
+    alike: dict[tuple[float, int, float], list[int]] = {}
+    for row, sampling in enumerate(samplings):
+        if sampling.temperature > 0:
+            key = (sampling.temperature, sampling.top_k, sampling.top_p)
+            alike.setdefault(key, []).append(row)
+    for (temperature, top_k, top_p), rows in alike.items():
+        best, scores = _best(logits[rows], top_k)
+        weights = np.exp((scores - scores[:, :1]) / temperature)
+        cumulative = weights.cumsum(axis=1)
+        if top_p < 1:
+            weights[cumulative - weights >= top_p * cumulative[:, -1:]] = 0
+            cumulative = weights.cumsum(axis=1)
+        targets = np.array([draws[row].random() for row in rows]) * cumulative[:, -1]
+        chosen = (cumulative <= targets[:, None]).sum(axis=1)
+        tokens[rows] = best[np.arange(len(rows)), chosen]
+    return tokens
+
+
+def log_probabilities(
+    logits: NDArray[np.float32], tokens: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return what the model itself gives each row's token (temperature 1, nothing cut), as a logarithm.
+
+    Args:
+        logits: (rows, vocabulary) float32.
+        tokens: (rows,) the tokens drawn.
+    """
+    highest = logits.max(axis=1, keepdims=True)
+    totals = np.exp(logits - highest).sum(axis=1, dtype=np.float64)
+    chosen = logits[np.arange(len(tokens)), tokens].astype(np.float64)
+    result: NDArray[np.float64] = chosen - highest[:, 0] - np.log(totals)
+    return result
+
+
+def _best(
+    logits: NDArray[np.float32], top_k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the `top_k` best tokens of each row, best first, and their logits; ties by lower id.
+
+    The k-th best of the groups' maxima is a bound that at least k tokens reach; only those are sorted.
+    """
+    rows, vocabulary = logits.shape
+    top_k = min(top_k or vocabulary, vocabulary)
+    groups = vocabulary // _PARTS
+    if top_k >= groups:
+        candidates = np.broadcast_to(np.arange(vocabulary), logits.shape)
+        scores = logits.astype(np.float64)
+    else:
+        maxima = logits[:, : groups * _PARTS].reshape(rows, _PARTS, groups).max(axis=1)
+        bounds = np.partition(maxima, groups - top_k, axis=1)[:, groups - top_k]
+        found_rows, found = np.nonzero(logits >= bounds[:, None])
+        counts = np.bincount(found_rows, minlength=rows)
+        places = np.arange(len(found)) - np.repeat(counts.cumsum() - counts, counts)
+        candidates = np.zeros((rows, counts.max()), dtype=np.int64)
+        scores = np.full(candidates.shape, -np.inf)
+        candidates[found_rows, places] = found
+        scores[found_rows, places] = logits[found_rows, found]
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(scores, order, axis=1)
