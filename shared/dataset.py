@@ -226,8 +226,11 @@ def unescape_id(escaped: str) -> str:
         raise InvalidInput(f"id {escaped!r} was not made by escape_id") from error
 
 
-def read_rows(path: Path, model: type[_Row], *, key: str = "id") -> Iterator[_Row]:
-    """Yield the JSON lines of a file (packed if its name ends in .gz) as `model`, `key` distinct."""
+def read_rows(path: Path, model: type[_Row], *, key: str | None = "id") -> Iterator[_Row]:
+    """Yield the JSON lines of a file (packed if its name ends in .gz) as `model`.
+
+    The field `key` must be distinct; None lets rows repeat.
+    """
     seen: set[str] = set()
     for number, line in _lines(path):
         try:
@@ -236,10 +239,11 @@ def read_rows(path: Path, model: type[_Row], *, key: str = "id") -> Iterator[_Ro
             first = error.errors()[0]
             where = ":".join([str(path), str(number), *(str(part) for part in first["loc"])])
             raise InvalidInput(f"{where}: {first['msg']}") from error
-        identifier = str(getattr(row, key))
-        if identifier in seen:
-            raise InvalidInput(f"{path}:{number}: {key} {identifier!r} occurs twice")
-        seen.add(identifier)
+        if key is not None:
+            identifier = str(getattr(row, key))
+            if identifier in seen:
+                raise InvalidInput(f"{path}:{number}: {key} {identifier!r} occurs twice")
+            seen.add(identifier)
         yield row
 
 

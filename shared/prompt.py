@@ -1,4 +1,4 @@
-"""The student's prompt, the same at fine-tuning and serving, and how its completion becomes clean queries.
+"""The student's prompt, the same at fine-tuning and serving.
 
 The prompt has the document's fields only, no instructions and no examples (paper section 4: short
 prompts are what makes a small model scale); the completion is one query a line.
@@ -7,35 +7,33 @@ prompts are what makes a small model scale); the completion is one query a line.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+import orjson
 from tokenizers import Tokenizer
 
 from shared.contracts.document import Document
+from shared.plain_text import one_line
 
-MAX_WORDS = 12
-MAX_CHARACTERS = 100
-_LIST_MARK = re.compile(r"^\s*(?:[-*\u2022\u2013\u00b7]+|\(?\d{1,3}[.):]|#+|[a-zA-Z][.)])\s+")
-_NOT_A_QUERY = re.compile(
-    r"https?:|www\.|\S@\S|\+?\d[\d ()/.-]{7,}\d|<[^>]*>|^(?:queries|query|search queries)\s*:?$",
-    re.IGNORECASE,
-)
-_QUOTES = "\"'`\u2018\u2019\u201c\u201d"
-_WORD = re.compile(r"\w+")
+CHARACTERS_A_TOKEN = 8
+"""Text is read up to this many characters for each token it may have (English: 4-5), so that a huge
+document costs no more than a long one."""
+_HEADING = re.compile(r"^(\s*queries)[\s:]*:", re.IGNORECASE)
 
 
 class PromptTokenizer:
     """Turns documents into prompt ids and ids into text.
 
-    A document's text is always encoded as plain text: what looks like a chat or special token in it
-    stays a string of characters.
+    A document is untrusted. Title, text and each field of metadata are one line each, none of them can
+    be the line that ends a prompt, and what looks like a chat or special token stays a string of
+    characters. Single-line text without control characters is encoded as it is.
 
     Args:
         tokenizer_json: the model's `tokenizer.json`.
         end_token: ends a completion (and pads).
         max_metadata_tokens: text and metadata past this many tokens are cut (paper: 750).
+        max_title_tokens: a title past this many tokens is cut.
     """
 
     def __init__(
@@ -44,24 +42,26 @@ class PromptTokenizer:
         *,
         end_token: str = "<|im_end|>",  # noqa: S107  (a token of text)
         max_metadata_tokens: int = 750,
+        max_title_tokens: int = 128,
     ) -> None:
-        self._tokenizer = Tokenizer.from_file(str(tokenizer_json))
-        self._tokenizer.encode_special_tokens = True
+        self._tokenizer = _tokenizer_for_untrusted_text(tokenizer_json)
         end_id = self._tokenizer.token_to_id(end_token)
         if end_id is None:
             raise ValueError(f"{tokenizer_json}: no token {end_token!r}")
         self.end_id: int = end_id
         self._max_metadata_tokens = max_metadata_tokens
+        self._max_title_tokens = max_title_tokens
+        self._line_end = self._encode("\n")
         self._tail = self._encode("\nQueries:\n")
 
     def encode_prompt(self, document: Document) -> list[int]:
         """Return the ids of a document's prompt."""
-        fields = "".join(
-            f"\n{name}: {', '.join(value) if isinstance(value, list) else value}"
-            for name, value in document.metadata.items()
+        title = self._encode(title_line(document, self._max_title_tokens * CHARACTERS_A_TOKEN))
+        if len(title) > self._max_title_tokens:
+            title = [*title[: self._max_title_tokens], *self._line_end]
+        metadata = self._encode(
+            metadata_lines(document, self._max_metadata_tokens * CHARACTERS_A_TOKEN)
         )
-        title = self._encode(f"Title: {_one_line(document.title)}\n")
-        metadata = self._encode(_printable(document.text.strip() + fields))
         return [*title, *metadata[: self._max_metadata_tokens], *self._tail]
 
     def encode_completion(self, queries: Sequence[str]) -> list[int]:
@@ -78,52 +78,38 @@ class PromptTokenizer:
         return ids
 
 
-def parse_completion(
-    completion: str, document: Document, *, is_finished: bool = True, max_queries: int = 16
-) -> list[str]:
-    """Return the distinct clean queries of a completion, in the order written.
+def title_line(document: Document, max_characters: int) -> str:
+    """Return the first line of a prompt; of a longer title no more than so many characters."""
+    return f"Title: {' '.join(one_line(document.title).split())[:max_characters]}\n"
 
-    Dropped: list marks, empty lines and headings, a last line that was cut, lines out of bounds,
-    copies of the title, repetitions (also with another order of the same words), addresses, phone
-    numbers and markup.
 
-    Args:
-        completion: what the student wrote.
-        document: it was written for.
-        is_finished: False when the student ran out of tokens, so that its last line may be cut.
-        max_queries: how many to keep.
+def metadata_lines(document: Document, max_characters: int) -> str:
+    """Return a document's text and fields, a line each, in at most so many characters."""
+    lines = [_own_line(document.text.strip()[:max_characters]).strip()]
+    room = max_characters - len(lines[0])
+    for name, value in document.metadata.items():
+        if room <= 0:
+            break
+        text = ", ".join(value) if isinstance(value, list) else str(value)
+        lines.append(_own_line(f"{name}: {text[:max_characters]}"))
+        room -= len(lines[-1]) + 1
+    return "\n".join(lines)[:max_characters]
+
+
+def _own_line(text: str) -> str:
+    """Return the text as a line that does not begin like the one that ends a prompt."""
+    return _HEADING.sub(r"\1", one_line(text))
+
+
+def _tokenizer_for_untrusted_text(tokenizer_json: Path) -> Tokenizer:
+    """Load a tokenizer that encodes the spelling of its special tokens as plain text.
+
+    Models also have tokens that they call added and not special (`<tool_call>`): here they are special.
+    Added runs of spaces stay what they are, for they are how such a model reads text.
     """
-    lines = completion.splitlines()
-    if not is_finished:
-        lines = lines[:-1]
-    seen = {_signature(document.title)}
-    queries: list[str] = []
-    for line in lines:
-        query = _clean(line)
-        signature = _signature(query)
-        if not signature or signature in seen or _NOT_A_QUERY.search(query):
-            continue
-        if len(query) > MAX_CHARACTERS or len(query.split()) > MAX_WORDS:
-            continue
-        seen.add(signature)
-        queries.append(query)
-    return queries[:max_queries]
-
-
-def _clean(line: str) -> str:
-    return _one_line(_LIST_MARK.sub("", _printable(line))).strip(_QUOTES + ".,;: ")
-
-
-def _signature(text: str) -> tuple[str, ...]:
-    """Return what two near-duplicates share: their words, folded, in no order, without plural s."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return tuple(sorted(word.removesuffix("s") or word for word in words))
-
-
-def _printable(text: str) -> str:
-    """Drop control, format (zero-width, bidirectional) and private characters, keep line ends."""
-    return "".join(c for c in text if c in "\n\t" or not unicodedata.category(c).startswith("C"))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(_printable(text).split())
+    content = orjson.loads(tokenizer_json.read_bytes())
+    for token in content["added_tokens"]:
+        token["special"] = token["special"] or bool(token["content"].strip())
+    tokenizer = Tokenizer.from_str(orjson.dumps(content).decode())
+    tokenizer.encode_special_tokens = True
+    return tokenizer

@@ -7,7 +7,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from services.cli import augment, data, demo, mapping, models, search, suite, training
+from services.cli import augment, data, demo, distill, mapping, models, search, suite, training
 from services.cli.console import err
 from services.cli.generate import generate
 from shared.errors import SkimError, Unavailable
@@ -24,6 +24,7 @@ for command in (suite.up, suite.down, suite.status):
     app.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(distill.app, name="distill")
 app.add_typer(mapping.app, name="mapping")
 app.command()(generate)
 app.command()(augment.augment)

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.console import print_json, progress_bar
+from services.cli.console import err, print_json, progress_bar
 from shared.dataset import Dataset, read_dataset, write_dataset
 from shared.encoder import SentenceEncoder
 from shared.errors import Conflict
@@ -20,6 +20,12 @@ from shared.formats.esci import write_esci
 from shared.formats.wands import write_wands
 from shared.formats.xc import write_xc
 from shared.settings import CommonSettings
+
+if TYPE_CHECKING:
+    from services.training.things import ThingsSummary
+
+THINGS = "things"
+"""Name of the known set."""
 
 app = typer.Typer(
     help="Make the default catalogue, read and write other formats, look at a data folder."
@@ -56,22 +62,7 @@ def things(
     seed: Annotated[int, typer.Option(help="Seed of slice and splits.")] = 0,
 ) -> None:
     """Build the catalogue of WordNet's artifacts and foods, with truth, biased clicks and two splits."""
-    from services.training.things import build_things
-    from services.training.wordnet_source import find_wordnet
-
-    common = CommonSettings()
-    encoder = SentenceEncoder(common.models / "encoder", threads=0)
-    wordnet = find_wordnet(common.home / "wordnet", source)
-    with progress_bar("Encoding queries and titles") as advance:
-        summary = build_things(
-            folder,
-            encoder=encoder,
-            wordnet=wordnet,
-            documents=documents,
-            seed=seed,
-            progress=advance,
-        )
-    print_json(summary.model_dump())
+    print_json(_build_things(folder, documents, source, seed).model_dump())
 
 
 @app.command()
@@ -129,3 +120,35 @@ def info(folder: Annotated[Path, typer.Argument(help="Data folder to check.")]) 
             "splits": sorted(path.stem for path in (folder / "splits").glob("*.tsv")),
         }
     )
+
+
+def data_folder(name: Path) -> Path:
+    """Return a data folder; a known set that is no folder yet is built under `<home>/data` first."""
+    if str(name) != THINGS or name.exists():
+        return name
+    folder = CommonSettings().data / THINGS
+    if not (folder / "documents.jsonl").exists():
+        err.print(f"Building {THINGS} in {folder}")
+        _build_things(folder, documents=None, source=None, seed=0)
+    return folder
+
+
+def _build_things(
+    folder: Path, documents: int | None, source: Path | None, seed: int
+) -> ThingsSummary:
+    from services.training.things import build_things
+    from services.training.wordnet_source import find_wordnet
+
+    common = CommonSettings()
+    encoder = SentenceEncoder(common.models / "encoder", threads=0)
+    wordnet = find_wordnet(common.home / "wordnet", source)
+    with progress_bar("Encoding queries and titles") as advance:
+        summary = build_things(
+            folder,
+            encoder=encoder,
+            wordnet=wordnet,
+            documents=documents,
+            seed=seed,
+            progress=advance,
+        )
+    return summary

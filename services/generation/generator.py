@@ -7,8 +7,9 @@ from typing import Protocol
 
 from services.generation.requests import Completion
 from services.generation.sampling import Sampling
+from shared.completion import parse_completion
 from shared.contracts.document import Document
-from shared.prompt import PromptTokenizer, parse_completion
+from shared.prompt import PromptTokenizer
 
 
 class CompletesPrompts(Protocol):

@@ -41,12 +41,13 @@ A slice's K is the one that shows nearest to as much."""
 SHARES: Sequence[tuple[Split, float]] = (("train", 0.6), ("validation", 0.1), ("test", 0.3))
 ALWAYS_TRAIN = frozenset(
     {
-        "clothing", "container", "cup", "cutting tool", "double reed instrument",
-        "double-reed instrument", "garment", "glove", "jelly", "kitchen utensil",
-        "musical instrument", "orchestra instrument", "vessel", "wind instrument", "woodwind",
+        "clothing", "container", "cup", "cutting tool", "device", "double reed instrument",
+        "double-reed instrument", "firearm", "food", "garment", "glove", "gun", "handgun", "jelly",
+        "kitchen utensil", "musical instrument", "orchestra instrument", "pistol", "sidearm",
+        "structure", "vehicle", "vessel", "weapon", "wind instrument", "woodwind",
     }
 )  # fmt: skip
-"""The teacher's prompt names these as examples (deploy/models/slm-things), so they may never be test queries."""
+"""The teacher's prompt names these as examples (deploy/models/teacher), so they may never be test queries."""
 _TEXTS_AT_ONCE = 512
 
 Progress = Callable[[int, int], None]

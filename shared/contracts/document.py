@@ -35,6 +35,10 @@ class Document(Contract):
         content = orjson.dumps([self.title, self.text, self.metadata], option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(content).hexdigest()[:16]
 
+    def title_only(self) -> Document:
+        """Return the document without text and metadata."""
+        return self.model_copy(update={"text": "", "metadata": {}})
+
     def described(self) -> str:
         """Return title, text and metadata as one line of prose, for an encoder or a reader."""
         values = [

@@ -18,3 +18,9 @@ class GeneratorCard(Contract):
     """Width of one attention head's keys and values; the graph itself leaves it open."""
     context_tokens: int
     """Longest prompt plus completion."""
+    end_token: str = "<|im_end|>"  # noqa: S105  (a token of text)
+    """Ends a completion."""
+    sha256: str = ""
+    """Over the model's files, by name; empty for models exported before it was kept."""
+    device: str = "cpu"
+    precision: str = "int4"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
 WORDS = [
@@ -67,6 +67,20 @@ def write_tokenizer(folder: Path) -> Path:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|im_end|>"])
     path = folder / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+def write_chat_tokenizer(folder: Path) -> Path:
+    """Write `write_tokenizer`'s with more of a chat model's tokens, of which <tool_call> is not special.
+
+    It also folds look-alikes (NFKC) before it looks for them, which is the worst case.
+    """
+    tokenizer = Tokenizer.from_file(str(write_tokenizer(folder)))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.add_special_tokens(["<|im_start|>", "<|endoftext|>"])
+    tokenizer.add_tokens(["<tool_call>"])
+    path = folder / "chat_tokenizer.json"
     tokenizer.save(str(path))
     return path
 

@@ -1,4 +1,4 @@
-"""The tuned student becomes what the generation service loads: merged, quantised to int4, as ONNX."""
+"""The tuned student becomes what the generation service loads: merged, quantised, as ONNX, with a model card."""
 
 from __future__ import annotations
 
@@ -8,47 +8,98 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import onnx
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from services.training.distillation.base_model import end_token_of
+from services.training.distillation.quantise import quantise
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
-from shared.errors import SkimError
+from shared.errors import InvalidInput, SkimError
+
+Device = Literal["cpu", "cuda"]
+Precision = Literal["int8", "int4", "fp16", "fp32"]
 
 _FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+_CARD = "README.md"
 
 
-def merge_adapter(base: Path, adapter: Path, target: Path) -> None:
-    """Fold a LoRA adapter into its base and write the whole model to `target`."""
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter)
-    model.merge_and_unload().save_pretrained(target)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+@dataclass(frozen=True)
+class ExportSettings:
+    """What the graph is made for. int8 runs on CPUs only, fp16 on CUDA; fp32 is the reference of tests."""
+
+    device: Device = "cpu"
+    precision: Precision = "int8"
+    block_size: int = 32
+    """Weights that share a scale (int4)."""
+
+    def builder_options(self) -> Sequence[str]:
+        """Return the exporter's arguments.
+
+        Raises:
+            InvalidInput: the device does not run this precision.
+        """
+        if self.device == "cpu" and self.precision == "fp16":
+            raise InvalidInput("fp16 is for CUDA; a CPU runs int8, int4 or fp32")
+        if self.device == "cuda" and self.precision == "int8":
+            raise InvalidInput("int8 is for CPUs; CUDA runs fp16, int4 or fp32")
+        exported = "fp32" if self.precision == "int8" else self.precision
+        options = ["-p", exported, "-e", self.device]
+        if self.precision == "int4":
+            # level 4: activations become int8 too
+            extra = ["int4_accuracy_level=4", f"int4_block_size={self.block_size}"]
+            options += ["--extra_options", *extra]
+        return options
+
+
+def merge_adapter(base: Path, adapter: Path | None, target: Path) -> None:
+    """Fold a LoRA adapter into its base and write the whole model to `target`; without one, the base."""
+    model = AutoModelForCausalLM.from_pretrained(base)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    model.save_pretrained(target)
+    for name in _TOKENIZER_FILES:
         shutil.copy(base / name, target / name)
 
 
-def export_language_model(source: Path, target: Path, *, name: str, adapter: str) -> GeneratorCard:
-    """Write `model.onnx` (int4 weights, int8 activations), `tokenizer.json` and `generator.json`.
+def export_language_model(
+    source: Path,
+    target: Path,
+    *,
+    name: str,
+    adapter: str,
+    settings: ExportSettings | None = None,
+) -> GeneratorCard:
+    """Write `model.onnx`, `tokenizer.json`, `generator.json` and a model card.
 
     Args:
         source: Hugging Face style folder of a merged Llama-like model.
         target: replaced if it exists, and only when everything went well.
         name: of the model, for its card.
         adapter: which adapter was merged ("none" for the untuned model).
+        settings: device and precision; int8 for a CPU if absent.
 
     Raises:
+        InvalidInput: device and precision do not go together.
         SkimError: the exporter failed; the message has the end of its output.
     """
+    settings = settings or ExportSettings()
+    options = settings.builder_options()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         built = Path(scratch) / "built"
         finished = subprocess.run(  # noqa: S603
             [
                 *(sys.executable, "-m", "onnxruntime_genai.models.builder"),
-                *("-i", str(source), "-o", str(built), "-p", "int4", "-e", "cpu"),
-                *("-c", str(Path(scratch) / "cache")),
-                *("--extra_options", "int4_accuracy_level=4", "int4_block_size=32"),
+                *("-i", str(source), "-o", str(built)),
+                *("-c", str(Path(scratch) / "cache"), *options),
             ],
             capture_output=True,
             check=False,
@@ -62,18 +113,49 @@ def export_language_model(source: Path, target: Path, *, name: str, adapter: str
             if (built / file).exists():
                 (built / file).rename(folder / file)
         _keep_last_logits(folder / "model.onnx")
+        if settings.precision == "int8":
+            quantise(folder / "model.onnx")
         built_config = json.loads((built / "genai_config.json").read_text())["model"]
+        digest = _digest(folder)
         card = GeneratorCard(
-            name=f"{name}-{_digest(folder)[:8]}",
+            name=f"{name}-{digest[:8]}",
             adapter=adapter,
             source=name,
             head_size=built_config["decoder"]["head_size"],
             context_tokens=built_config["context_length"],
+            end_token=end_token_of(source),
+            sha256=digest,
+            device=settings.device,
+            precision=settings.precision,
         )
         (folder / GENERATOR_CARD).write_text(card.model_dump_json(indent=2) + "\n")
+        (folder / _CARD).write_text(_model_card(card))
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
     return card
+
+
+def _model_card(card: GeneratorCard) -> str:
+    rows = {
+        "base": card.source,
+        "adapter": card.adapter,
+        "weights": f"{card.precision}, made for {card.device}",
+        "sha256 of its files": card.sha256,
+        "context": f"{card.context_tokens} tokens",
+        "ends with": f"`{card.end_token}`",
+        "reads": "`Title: ...`, text, `name: value` a field, `Queries:` (shared/prompt.py)",
+        "writes": "one query a line (shared/completion.py makes them clean)",
+        "exported": f"{datetime.now(UTC).date()} by services/training/distillation/export.py",
+    }
+    lines = [
+        f"# {card.name}",
+        "",
+        "Writes search queries for a document.",
+        "",
+        "| | |",
+        "|---|---|",
+    ]
+    return "\n".join([*lines, *(f"| {key} | {value} |" for key, value in rows.items())]) + "\n"
 
 
 def _keep_last_logits(path: Path) -> None:

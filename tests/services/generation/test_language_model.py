@@ -47,7 +47,7 @@ def test_the_first_token_is_the_one_torch_prefers(
 
     with torch.no_grad():
         logits = [reference(torch.tensor([prompt])).logits[0, -1] for prompt in PROMPTS]
-    # int4 weights move the logits: the choice must be among torch's best few of 257
+    # int8 weights move the logits: the choice must be among torch's best few of 257
     ranks = [
         int((row > row[completion.ids[0]]).sum())
         for row, completion in zip(logits, written, strict=True)

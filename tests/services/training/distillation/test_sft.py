@@ -29,7 +29,13 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("sft")
     base = write_language_model(root / "base")
     settings = FineTuneSettings(
-        rank=16, alpha=32, dropout=0, learning_rate=1e-2, batch_size=8, epochs=30
+        rank=16,
+        alpha=32,
+        dropout=0,
+        learning_rate=1e-2,
+        batch_size=8,
+        epochs=30,
+        patience=30,
     )
     fine_tune(base, _examples(24), _examples(4), root / "adapter", settings)
     return base, root / "adapter"
@@ -85,3 +91,77 @@ def test_the_same_seed_gives_the_same_adapter(tmp_path: Path) -> None:
         load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "two")
     )
     assert all((one[name] == two[name]).all() for name in one)
+
+
+def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    base = write_language_model(tmp_path / "base")
+    settings = FineTuneSettings(
+        rank=2, alpha=4, epochs=2, batch_size=4, checkpoint_steps=1, patience=2
+    )
+    steps: list[int] = []
+
+    def kill_in_the_second_epoch(done: int, total: int, note: str) -> None:
+        steps.append(done)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+
+    fine_tune(base, _examples(8), _examples(2), tmp_path / "whole", settings)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(
+            base, _examples(8), _examples(2), tmp_path / "cut", settings, kill_in_the_second_epoch
+        )
+    again: list[int] = []
+    fine_tune(
+        base,
+        _examples(8),
+        _examples(2),
+        tmp_path / "cut",
+        settings,
+        lambda done, total, note: again.append(done),
+    )
+
+    whole, cut = (
+        load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "cut")
+    )
+    assert steps == [1, 2, 3]
+    assert again == [3, 4], (
+        "the third step was not saved: it is taken again, the first two are not"
+    )
+    assert all((whole[name] == cut[name]).all() for name in whole)
+    assert not (tmp_path / "cut.checkpoint").exists()
+
+
+def test_other_answers_do_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
+    base = write_language_model(tmp_path / "base")
+    settings = FineTuneSettings(rank=2, alpha=4, epochs=1, batch_size=4, checkpoint_steps=1)
+
+    def kill(done: int, total: int, note: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(base, _examples(8), _examples(2), tmp_path / "a", settings, kill)
+    steps: list[int] = []
+    fine_tune(
+        base,
+        _examples(7),
+        _examples(2),
+        tmp_path / "a",
+        settings,
+        lambda done, total, note: steps.append(done),
+    )
+
+    assert steps == [1, 2]
+
+
+def test_training_stops_when_held_out_documents_gain_nothing(tmp_path: Path) -> None:
+    base = write_language_model(tmp_path / "base")
+    contrary = [Example(Document(id="h", title="saw 1"), ["zzzz qqqq", "xxxx"])]
+    settings = FineTuneSettings(
+        rank=16, alpha=32, dropout=0, learning_rate=3e-2, batch_size=8, epochs=20, patience=2
+    )
+
+    report = fine_tune(base, _examples(24), contrary, tmp_path / "a", settings)
+
+    assert len(report.held_out_losses) < 20
+    assert len(report.held_out_losses) - 1 == report.best_epoch + 2

@@ -1,0 +1,211 @@
+"""The ways of writing synthetic queries that are compared, each with what it wrote on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from services.cli.console import Advance, err, progress_bar
+from services.cli.generate import SAMPLING
+from services.cli.models import SHIPPED, build_models, name_of_adapter
+from services.cli.student import Teacher, taught_examples, tune_student
+from services.generation.app import load_generator
+from services.generation.generator import Generated, QueryGenerator
+from services.generation.settings import GenerationSettings
+from shared.contracts.document import Document
+from shared.dataset import Dataset, read_rows, write_rows
+from shared.prompt import PromptTokenizer
+from shared.settings import CommonSettings
+
+if TYPE_CHECKING:
+    from services.training.distillation.quality import Written
+
+CARDS = "written.json"
+"""Beside what rows wrote: which model wrote it, how, when, and the file's sha256."""
+LIKELIEST: Mapping[str, Any] = {"temperature": 0.0, "samples": 1}
+"""How rows but the shipped one are decoded: the likeliest completion, nothing chosen from it."""
+_DOCUMENTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Student:
+    """A language model and how it writes.
+
+    Args:
+        teacher: whose answers it learned, to be tuned here if it is not there; None if untuned.
+        is_shipped: it is the adapter that comes with SKIM.
+        reads_metadata: False shows it titles only.
+        sees_examples: it is shown a few documents with their queries first.
+        writes_as_served: it decodes and selects as the service does; else the likeliest completion.
+    """
+
+    teacher: Teacher | None = None
+    is_shipped: bool = False
+    reads_metadata: bool = True
+    sees_examples: bool = False
+    writes_as_served: bool = False
+
+
+KEY_PHRASES = "key_phrases"
+STUDENTS: Mapping[str, Student] = {
+    "untuned": Student(),
+    "few_shot": Student(sees_examples=True),
+    "clicks": Student(Teacher.CLICKS),
+    "teacher": Student(is_shipped=True),
+    "teacher_no_metadata": Student(Teacher.ANSWERS, reads_metadata=False),
+    "shipped": Student(is_shipped=True, writes_as_served=True),
+}
+ROWS = (*STUDENTS, KEY_PHRASES)
+
+
+class Writers:
+    """Lets every row write queries for documents, tuning and exporting students that are missing.
+
+    Args:
+        folder: the data folder that students learn from.
+        dataset: the same, read.
+        answers: the teacher's answers for documents of it.
+    """
+
+    def __init__(self, folder: Path, dataset: Dataset, answers: Path) -> None:
+        self._folder, self._dataset, self._answers = folder, dataset, answers
+        self._common = CommonSettings()
+
+    def written(
+        self, row: str, documents: Sequence[Document], kept: Path, *, regenerate: bool
+    ) -> list[Written]:
+        """Return what a row wrote for each document, from `kept` if it is there for all of them."""
+        from services.training.distillation.quality import Written
+
+        path = kept / f"{row}.jsonl.gz"
+        if path.exists() and not regenerate:
+            found = {
+                line.document_id: line for line in read_rows(path, Written, key="document_id")
+            }
+            if all(document.id in found for document in documents):
+                return [found[document.id] for document in documents]
+        lines, card = self._write(row, documents)
+        write_rows(path, lines)
+        _keep_card(kept / CARDS, row, path, {**card, "documents": len(lines)})
+        return lines
+
+    def _write(
+        self, row: str, documents: Sequence[Document]
+    ) -> tuple[list[Written], Mapping[str, Any]]:
+        if row == KEY_PHRASES:
+            from services.training.distillation.key_phrases import GENERATOR, key_phrases
+
+            return key_phrases(documents), {"generator": GENERATOR}
+        student = STUDENTS[row]
+        settings = GenerationSettings()
+        if not student.writes_as_served:
+            settings = settings.model_copy(update=LIKELIEST)
+        folder = self._model_folder(row, student)
+        generator = load_generator(folder, settings, self._prompts(folder, student))
+        try:
+            with progress_bar(f"Writing queries: {row}") as advance:
+                lines = _write_all(generator, documents, advance)
+        finally:
+            generator.close()
+        return lines, {
+            "generator": generator.name,
+            "adapter": generator.adapter,
+            "settings": settings.model_dump(include=SAMPLING),
+        }
+
+    def _prompts(self, folder: Path, student: Student) -> PromptTokenizer | None:
+        """Return how a student's prompts are made where that is not the service's way."""
+        from services.training.distillation.students import (
+            FEW_SHOT_EXAMPLES,
+            FewShotPrompts,
+            TitleOnlyPrompts,
+        )
+        from services.training.distillation.teacher_data import hold_out, read_examples
+
+        tokenizer = folder / "tokenizer.json"
+        if student.sees_examples:
+            learn, _ = hold_out(read_examples(self._answers, self._dataset.documents))
+            return FewShotPrompts(tokenizer, learn[:FEW_SHOT_EXAMPLES])
+        return None if student.reads_metadata else TitleOnlyPrompts(tokenizer)
+
+    def _model_folder(self, row: str, student: Student) -> Path:
+        if student.is_shipped:
+            build_models(self._common.models, SHIPPED)
+            return self._common.models / "slm"
+        home = self._common.home / "distill"
+        adapter = home / row if student.teacher is not None else None
+        target = home / f"{row if adapter else 'untuned'}-onnx"
+        if not (target / "generator.json").exists():
+            if adapter is not None and not (adapter / "adapter_model.safetensors").exists():
+                self._tune(student, student.teacher or Teacher.ANSWERS, adapter)
+            err.print(f"Exporting the student of {row}")
+            self._export(adapter, target)
+        return target
+
+    def _tune(self, student: Student, teacher: Teacher, adapter: Path) -> None:
+        from services.training.distillation.students import SETTINGS
+
+        answers = None if teacher is Teacher.CLICKS else self._answers
+        tune_student(
+            taught_examples(self._folder, teacher, answers, None),
+            None,
+            adapter,
+            replace(SETTINGS, reads_metadata=student.reads_metadata),
+        )
+
+    def _export(self, adapter: Path | None, target: Path) -> None:
+        from services.training.distillation.base_model import base_folder
+        from services.training.distillation.export import export_language_model, merge_adapter
+
+        base = base_folder(None, self._common.models / "sources")
+        with tempfile.TemporaryDirectory() as scratch:
+            merge_adapter(base, adapter, Path(scratch))
+            export_language_model(
+                Path(scratch),
+                target,
+                name=base.name,
+                adapter="none" if adapter is None else name_of_adapter(adapter),
+            )
+
+
+def _write_all(
+    generator: QueryGenerator, documents: Sequence[Document], advance: Advance
+) -> list[Written]:
+    from services.training.distillation.quality import Written
+
+    async def _some(batch: Sequence[Document]) -> list[Generated]:
+        return await asyncio.gather(*(generator.write(document) for document in batch))
+
+    lines: list[Written] = []
+    for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
+        batch = documents[start : start + _DOCUMENTS_AT_ONCE]
+        lines += [
+            Written(
+                document_id=document.id,
+                queries=generated.queries,
+                dropped={reason.value: count for reason, count in generated.dropped.items()},
+            )
+            for document, generated in zip(batch, asyncio.run(_some(batch)), strict=True)
+        ]
+        advance(len(lines), len(documents))
+    return lines
+
+
+def _keep_card(path: Path, row: str, written: Path, card: Mapping[str, Any]) -> None:
+    cards = orjson.loads(path.read_bytes()) if path.exists() else {}
+    cards[row] = {
+        **card,
+        "sha256": hashlib.sha256(written.read_bytes()).hexdigest(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    path.write_bytes(
+        orjson.dumps(cards, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+    )

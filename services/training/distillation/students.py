@@ -1,0 +1,50 @@
+"""How the students that `skim distill evaluate` compares are tuned and prompted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.training.distillation.sft import FineTuneSettings
+from services.training.distillation.teacher_data import Example
+from shared.contracts.document import Document
+from shared.prompt import PromptTokenizer
+
+SETTINGS = FineTuneSettings(
+    rank=32, alpha=64, dropout=0.0, learning_rate=1e-3, batch_size=16, epochs=1
+)
+"""Of the shipped student and of those it is compared with: a rank and a rate that make one pass over a
+few thousand answers enough on a CPU. The paper's are the defaults of `FineTuneSettings`."""
+FEW_SHOT_EXAMPLES = 4
+
+
+class TitleOnlyPrompts(PromptTokenizer):
+    """Shows the student a document's title and hides the rest."""
+
+    def encode_prompt(self, document: Document) -> list[int]:
+        """Return the ids of the prompt without text and metadata."""
+        return super().encode_prompt(document.title_only())
+
+
+class FewShotPrompts(PromptTokenizer):
+    """Shows an untuned model a few documents with their queries first.
+
+    Args:
+        tokenizer_json: of the pinned model.
+        examples: what is shown.
+    """
+
+    def __init__(self, tokenizer_json: Path, examples: Sequence[Example]) -> None:
+        super().__init__(tokenizer_json)
+        self._shown = [
+            token
+            for example in examples
+            for token in (
+                *super(FewShotPrompts, self).encode_prompt(example.document),
+                *self.encode_completion(example.queries),
+            )
+        ]
+
+    def encode_prompt(self, document: Document) -> list[int]:
+        """Return the ids of the examples and of the document's prompt."""
+        return [*self._shown, *super().encode_prompt(document)]

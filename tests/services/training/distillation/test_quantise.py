@@ -1,0 +1,86 @@
+"""8-bit products against the float32 graph they come from."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from services.generation.decoder import OnnxDecoder
+from services.training.distillation.export import ExportSettings, export_language_model
+from services.training.distillation.quantise import quantise
+from shared.contracts.generator import GeneratorCard
+from tests.support.tiny_models import write_language_model
+
+PROMPTS = [[5, 9, 40], list(range(20, 60)), [7], [100, 101, 102]]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GeneratorCard]:
+    root = tmp_path_factory.mktemp("model")
+    source = write_language_model(root / "source")
+    card = export_language_model(
+        source, root / "slm", name="t", adapter="none", settings=ExportSettings("cpu", "fp32")
+    )
+    return root / "slm", card
+
+
+@pytest.fixture
+def quantised(exported: tuple[Path, GeneratorCard], tmp_path: Path) -> Path:
+    shutil.copytree(exported[0], tmp_path / "slm")
+    quantise(tmp_path / "slm" / "model.onnx")
+    return tmp_path / "slm"
+
+
+def _decoder(folder: Path, card: GeneratorCard) -> OnnxDecoder:
+    return OnnxDecoder(
+        folder / "model.onnx", rows=6, capacity=64, head_size=card.head_size, threads=1
+    )
+
+
+def test_every_product_is_of_bytes(quantised: Path) -> None:
+    graph = onnx.load(quantised / "model.onnx").graph
+
+    kinds = {node.op_type for node in graph.node}
+    assert "MatMul" not in kinds
+    matrices = [tensor for tensor in graph.initializer if tensor.name.endswith("/bytes")]
+    assert len(matrices) == sum(node.op_type == "MatMulIntegerToFloat" for node in graph.node)
+    largest = max(int(np.abs(onnx.numpy_helper.to_array(m).astype(int)).max()) for m in matrices)
+    assert largest == 63  # two products of 255 x 63 are the most that AVX2 adds in 16 bits
+
+
+def test_logits_stay_near_those_of_float32(
+    exported: tuple[Path, GeneratorCard], quantised: Path
+) -> None:
+    exact = _decoder(*exported).prefill(0, PROMPTS).copy()
+
+    coarse = _decoder(quantised, exported[1]).prefill(0, PROMPTS)
+
+    for wanted, found in zip(exact, coarse, strict=True):
+        assert np.corrcoef(wanted, found)[0, 1] > 0.98
+
+
+def test_a_row_is_the_same_to_the_last_bit_in_any_company(
+    exported: tuple[Path, GeneratorCard], quantised: Path
+) -> None:
+    decoder = _decoder(quantised, exported[1])
+    alone = []
+    for prompt in PROMPTS:
+        decoder.prefill(0, [prompt])
+        alone.append(decoder.decode(np.array([33]), np.array([len(prompt)])).copy())
+    decoder.prefill(0, PROMPTS)
+
+    together = decoder.decode(np.full(4, 33), np.array([len(prompt) for prompt in PROMPTS]))
+
+    assert (together == np.concatenate(alone)).all()
+
+
+def test_the_same_graph_gives_the_same_files(
+    exported: tuple[Path, GeneratorCard], quantised: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(exported[0], tmp_path / "again")
+    quantise(tmp_path / "again" / "model.onnx")
+
+    for name in ("model.onnx", "model.onnx.data"):
+        assert (tmp_path / "again" / name).read_bytes() == (quantised / name).read_bytes()
