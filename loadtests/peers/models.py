@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from loadtests.peers.install import LLAMA_CPP, python_of
-from services.cli.models import SHIPPED
+from services.cli.models import SHIPPED, name_of_adapter
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
-from shared.errors import NotFound, SkimError
+from shared.errors import InvalidInput, NotFound, SkimError
 
-LLAMA_CPP_TYPES = ("Q4_0", "Q4_0-pure", "Q4_1", "Q4_K_M", "IQ4_NL")
+LLAMA_CPP_TYPES = ("Q4_0", "Q4_0-pure", "Q4_1", "Q4_K_M", "Q8_0")
 _MERGED, _FLOAT32 = "merged", "float32.gguf"
 
 
@@ -29,6 +29,8 @@ class PeerModels:
         if not card.exists():
             raise NotFound(f"{card}: no SLM here; run `skim models build`")
         served = GeneratorCard.model_validate_json(card.read_bytes()).adapter
+        if served != name_of_adapter(adapter):
+            raise InvalidInput(f"{card}: made from {served}, expected {name_of_adapter(adapter)}")
         self._home, self._adapter = home, adapter
         self._folder = home / "peers" / "models" / served
         self._folder.mkdir(parents=True, exist_ok=True)
