@@ -22,8 +22,10 @@ from tokenizers import Tokenizer
 
 from loadtests import results
 from loadtests.arrivals import all_at_once, poisson
+from loadtests.identity import measure_identity
 from loadtests.mixed_documents import LANDING_PAGES, mixed_documents, spread
-from loadtests.peers.contenders import GENAI, LLAMA_CPP, OURS, TRANSFORMERS, contenders
+from loadtests.peers.contenders import GENAI, OURS, TRANSFORMERS, contenders
+from loadtests.peers.install import LLAMA_CPP
 from loadtests.peers.protocol import Job
 from loadtests.side_by_side import Contender, best_choice, take_turns, warm_up
 from loadtests.written import Speed, speed_of
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         job, line_ends = _job(common, options.pages, options.documents)
         figures = measure(contenders(common, threads=THREADS), job, line_ends)
+        figures |= _identity(common.models / "slm", job)
     except SkimError as error:
         print(f"loadtests.generation: {error}", file=sys.stderr)
         return 1
@@ -126,6 +129,17 @@ def ratios(speeds: Mapping[str, Speed]) -> Figures:
         name: round(ours / speeds[peer].documents_per_second, 2)
         for name, peer in _RATIOS.items()
         if peer in speeds
+    }
+
+
+def _identity(folder: Path, job: Job) -> Figures:
+    """Return how many texts are the same alone and in the crowd, and how many differ without a near-tie."""
+    found = measure_identity(
+        folder, job.prompts, end_id=job.end_id, max_new_tokens=job.max_new_tokens
+    )
+    return {
+        "identical_fraction": round(found.identical_fraction, 4),
+        "unexplained_differences": found.unexplained_differences,
     }
 
 

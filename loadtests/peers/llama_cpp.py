@@ -10,6 +10,9 @@ from __future__ import annotations
 import argparse
 import ctypes
 import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import llama_cpp
 import numpy as np
@@ -35,6 +38,16 @@ def main() -> None:
     options = parser.parse_args()
     decoder = Decoder(options)
     serve(decoder.complete)
+
+
+@dataclass
+class _Sequence:
+    """What one sequence of the context is about."""
+
+    row: int
+    new: list[int]
+    """Tokens that are not in the context yet."""
+    held: int = 0
 
 
 class Decoder:
@@ -68,60 +81,60 @@ class Decoder:
 
     def complete(self, job: Job, transcript: Transcript) -> None:
         """Complete every prompt; sequences join and leave at every step."""
-        waiting = sorted(range(len(job.prompts)), key=lambda row: job.arrivals[row], reverse=True)
+        waiting = deque(sorted(range(len(job.prompts)), key=lambda row: job.arrivals[row]))
         free = list(range(self._options.sequences))
-        active: dict[int, int] = {}  # sequence -> row
-        last: dict[int, int] = {}  # sequence -> its newest token, not decoded yet
+        active: dict[int, _Sequence] = {}
         while waiting or active:
-            joined = []
-            tokens = 0
-            while waiting and free and job.arrivals[waiting[-1]] <= transcript.now():
-                length = len(job.prompts[waiting[-1]])
-                if joined and tokens + length > self._options.step_prompt_tokens:
-                    break
-                sequence = free.pop()
-                active[sequence] = waiting.pop()
-                joined.append(sequence)
-                tokens += length
+            joined = self._admit(job, transcript, waiting, free)
+            active |= joined
             if not active:
-                time.sleep(max(0.0, job.arrivals[waiting[-1]] - transcript.now()))
+                time.sleep(max(0.0, job.arrivals[waiting[0]] - transcript.now()))
                 continue
-            steps = [[(s, job.prompts[active[s]], 0) for s in joined]]
-            steps.append(
-                [
-                    (s, [last[s]], len(job.prompts[row]) + len(transcript.tokens[row]) - 1)
-                    for s, row in active.items()
-                    if s in last
-                ]
-            )
-            if not self._options.apart:
-                steps = [steps[1] + steps[0]]
+            steps = [active]
+            if self._options.apart and joined:
+                going_on = {n: one for n, one in active.items() if n not in joined}
+                steps = [joined, going_on] if going_on else [joined]
             for step in steps:
-                if not step:
-                    continue
-                for (sequence, _, _), token in zip(step, self._best(step), strict=True):
-                    last[sequence] = token
-                    if not transcript.add(active[sequence], token, job):
-                        del active[sequence], last[sequence]
-                        free.append(sequence)
-                        llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+                best = self._decode(step)
+                for number, token in zip(list(step), best, strict=True):
+                    sequence = active[number]
+                    sequence.held += len(sequence.new)
+                    sequence.new = [token]
+                    if not transcript.add(sequence.row, token, job):
+                        del active[number]
+                        free.append(number)
+                        llama_cpp.llama_memory_seq_rm(self._memory, number, -1, -1)
 
-    def _best(self, step: list[tuple[int, list[int], int]]) -> list[int]:
-        """Decode (sequence, new tokens, first position) entries; return the best next token of each."""
+    def _admit(
+        self, job: Job, transcript: Transcript, waiting: deque[int], free: list[int]
+    ) -> dict[int, _Sequence]:
+        """Give free sequences the prompts that have arrived, as many as one step may read."""
+        joined: dict[int, _Sequence] = {}
+        tokens = 0
+        while waiting and free and job.arrivals[waiting[0]] <= transcript.now():
+            prompt = job.prompts[waiting[0]]
+            tokens += len(prompt)
+            if joined and tokens > self._options.step_prompt_tokens:
+                break
+            joined[free.pop()] = _Sequence(waiting.popleft(), prompt)
+        return joined
+
+    def _decode(self, sequences: Mapping[int, _Sequence]) -> list[int]:
+        """Read the new tokens of each sequence; return the best next token of each."""
         batch, count = self._batch, 0
-        for sequence, tokens, first in step:
-            for offset, token in enumerate(tokens):
+        for number, sequence in sequences.items():
+            for offset, token in enumerate(sequence.new):
                 batch.token[count] = token
-                batch.pos[count] = first + offset
+                batch.pos[count] = sequence.held + offset
                 batch.n_seq_id[count] = 1
-                batch.seq_id[count][0] = sequence
-                batch.logits[count] = offset == len(tokens) - 1
+                batch.seq_id[count][0] = number
+                batch.logits[count] = offset == len(sequence.new) - 1
                 count += 1
         batch.n_tokens = count
         if llama_cpp.llama_decode(self._context, batch) != 0:
             raise SystemExit("llama_decode failed")
         logits = np.ctypeslib.as_array(
-            llama_cpp.llama_get_logits(self._context), (len(step), self._vocabulary)
+            llama_cpp.llama_get_logits(self._context), (len(sequences), self._vocabulary)
         )
         best: list[int] = logits.argmax(axis=1).tolist()
         return best

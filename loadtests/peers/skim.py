@@ -6,11 +6,12 @@ import argparse
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 from loadtests.peers.protocol import Job, Transcript, serve
 from services.generation.language_model import LanguageModel
-from services.generation.requests import Ticket
+from services.generation.requests import Completion
 from services.generation.sampling import Sampling
 
 
@@ -36,9 +37,9 @@ def complete(model: LanguageModel, job: Job, transcript: Transcript) -> None:
     def _add(row: int, token: int) -> None:
         transcript.add(row, token, job)
 
-    def _finish(row: int) -> Callable[[Ticket], None]:
-        def _end(ticket: Ticket) -> None:
-            (completion,) = ticket.result()
+    def _finish(row: int) -> Callable[[Future[list[Completion]]], None]:
+        def _end(written: Future[list[Completion]]) -> None:
+            (completion,) = written.result()
             if completion.is_finished:
                 transcript.add(row, job.end_id, job)
             done.release()

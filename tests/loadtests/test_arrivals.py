@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from loadtests.arrivals import all_at_once, poisson
@@ -17,7 +19,7 @@ def test_random_arrivals_come_in_order_at_the_rate_asked_for() -> None:
 def test_gaps_between_random_arrivals_vary_as_those_of_a_poisson_process_do() -> None:
     arrivals = poisson(10_000, per_second=4, seed=1)
 
-    gaps = [after - before for before, after in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(arrivals)]
     longer_than_the_mean = sum(gap > 1 / 4 for gap in gaps) / len(gaps)
     assert longer_than_the_mean == pytest.approx(0.368, abs=0.02)  # 1 / e
 

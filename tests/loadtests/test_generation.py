@@ -4,7 +4,8 @@ from contextlib import contextmanager
 import pytest
 
 from loadtests.generation import TURNS, measure, ratios
-from loadtests.peers.contenders import GENAI, LLAMA_CPP, OURS, TRANSFORMERS
+from loadtests.peers.contenders import GENAI, OURS, TRANSFORMERS
+from loadtests.peers.install import LLAMA_CPP
 from loadtests.peers.protocol import Job, Transcript
 from loadtests.side_by_side import Contender
 from loadtests.written import Speed

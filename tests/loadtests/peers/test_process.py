@@ -25,7 +25,7 @@ def test_a_decoder_in_its_own_process_does_one_job_after_another() -> None:
 
 def test_a_decoder_that_stops_is_an_error_with_its_last_words() -> None:
     with (
-        pytest.raises(Unavailable, match="echo_decoder stopped: .*unlucky"),
+        pytest.raises(Unavailable, match=r"echo_decoder stopped: .*unlucky"),
         DecoderProcess(sys.executable, ECHO) as decoder,
     ):
         decoder.complete(job([13]))
