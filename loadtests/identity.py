@@ -43,7 +43,7 @@ def measure_identity(
     *,
     end_id: int,
     max_new_tokens: int,
-    slots: int = 16,
+    slots: int = 32,
     prefill_tokens: int = 256,
     seed: int = 0,
 ) -> Identity:

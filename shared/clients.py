@@ -22,7 +22,15 @@ from shared.contracts.document import Document
 from shared.contracts.generation import GenerateRequest, GenerateResponse, GenerationInfo
 from shared.contracts.inference import AdResponse, AdsResponse, InferenceInfo
 from shared.contracts.mapping import MappingInfo, MapRequest, MapResponse
-from shared.errors import Conflict, InvalidInput, NotFound, SkimError, TooLarge, Unavailable
+from shared.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    SkimError,
+    Starting,
+    TooLarge,
+    Unavailable,
+)
 
 _Answer = TypeVar("_Answer", bound=Contract)
 _ERRORS: dict[int, type[SkimError]] = {
@@ -85,13 +93,18 @@ class ServiceClient:
         """Ask `/readyz` once: None if ready, else the reason it gives.
 
         Raises:
+            Starting: it answers, and is still loading.
             Unavailable: no answer at all.
         """
         try:
             response = self._http.get("/readyz")
         except httpx.HTTPError as error:
             raise Unavailable(f"{self._http.base_url}: no answer") from error
-        return None if response.is_success else _detail_of(response)
+        if response.is_success:
+            return None
+        if _member_of(response, "type") == "urn:skim:problem:starting":
+            raise Starting(_detail_of(response))
+        return _detail_of(response)
 
     def _call(
         self,
@@ -223,12 +236,18 @@ class InferenceClient(ServiceClient):
 
 
 def _detail_of(response: httpx.Response) -> str:
+    request = response.request
+    return (
+        _member_of(response, "detail")
+        or f"{request.method} {request.url.path}: HTTP {response.status_code}"
+    )
+
+
+def _member_of(problem: httpx.Response, name: str) -> str | None:
     try:
-        return str(response.json()["detail"])
+        return str(problem.json()[name])
     except (ValueError, KeyError, TypeError):
-        return (
-            f"{response.request.method} {response.request.url.path}: HTTP {response.status_code}"
-        )
+        return None
 
 
 def _retry_after_of(response: httpx.Response) -> int:

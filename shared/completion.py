@@ -67,6 +67,8 @@ class ReadCompletion:
     """What a completion held: its queries in the order written, and its other lines by reason."""
 
     queries: list[str] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    """Which of the completion's lines each query was, from 0 on."""
     dropped: Counter[Dropped] = field(default_factory=Counter)
 
     @property
@@ -120,7 +122,7 @@ def read_completion(
     lines = completion.splitlines()
     if lines and not is_finished and not completion.endswith("\n") and lines.pop().strip():
         read.dropped[Dropped.CUT] += 1
-    for line in lines:
+    for place, line in enumerate(lines):
         if len(line) > _MAX_LINE_CHARACTERS:
             read.dropped[Dropped.LENGTH] += 1
             continue
@@ -136,6 +138,7 @@ def read_completion(
             continue
         seen[signature(query)] = Dropped.REPEATED
         read.queries.append(query)
+        read.places.append(place)
     return read
 
 

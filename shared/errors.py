@@ -7,6 +7,8 @@ SkimError
 ├── Conflict         it clashes with what is already there
 ├── Damaged          a stored file is not what its manifest or checksum says
 └── Unavailable      something we need does not answer now; trying again may help
+    ├── Starting     it is still being loaded
+    └── Expired      it was not there by the deadline
 """
 
 from __future__ import annotations
@@ -47,3 +49,11 @@ class Unavailable(SkimError):
     def __init__(self, message: str, *, retry_after_seconds: int = 5) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class Starting(Unavailable):
+    """It is still being loaded."""
+
+
+class Expired(Unavailable):
+    """It was not there by the deadline that it was asked for."""

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from shared.errors import SkimError, Unavailable
+from shared.errors import SkimError, Starting, Unavailable
 
 _Thing = TypeVar("_Thing")
 _log = structlog.get_logger()
@@ -24,17 +24,19 @@ class Served(Generic[_Thing]):
     def __init__(self, load: Callable[[], _Thing]) -> None:
         self._load = load
         self._current: _Thing | None = None
-        self._reason = "nothing is loaded yet"
+        self._reason = "still loading"
+        self._error: type[Unavailable] = Starting
         self._switching = asyncio.Lock()
 
     def current(self) -> _Thing:
         """Return what is served.
 
         Raises:
+            Starting: the first load is not over.
             Unavailable: nothing could be loaded so far; the message says why.
         """
         if self._current is None:
-            raise Unavailable(self._reason)
+            raise self._error(self._reason)
         return self._current
 
     async def start(self) -> None:
@@ -50,6 +52,6 @@ class Served(Generic[_Thing]):
             try:
                 self._current = await asyncio.to_thread(self._load)
             except SkimError as error:
-                self._reason = str(error)
+                self._reason, self._error = str(error), Unavailable
                 raise
             return self._current

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from services.training.distillation.teacher_prompts import (
     read_for_teacher,
 )
 from services.training.distillation.teacher_run import Outcome, Standing, TeacherRun
+from shared.dataset import write_lines
 from shared.errors import InvalidInput, SkimError, Unavailable
 
 app = typer.Typer(help="Teach the small language model what a large one writes.")
@@ -58,6 +60,9 @@ def ask(
     concurrency: Annotated[
         int | None, typer.Option(min=1, max=1_000, help="Requests under way at once.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask again about documents that got no queries.")
+    ] = False,
 ) -> None:
     """Ask a large model (SKIM_TEACHER_BASE_URL, _API_KEY, _MODEL) for the queries of every document.
 
@@ -79,7 +84,7 @@ def ask(
     )
     limits = Limits(calls=max_calls, tokens=max_tokens, money=max_money)
     try:
-        outcome = asyncio.run(_ask_all(prompts, settings, output, limits, limit))
+        outcome = asyncio.run(_ask_all(prompts, settings, output, limits, limit, again=again))
     except Unavailable as error:  # of the teacher, not of the suite that `skim up` starts
         raise SkimError(f"{error}; answers so far are kept, run it again to go on") from error
     print_json({"output": str(output), **_summary(outcome)})
@@ -91,12 +96,15 @@ async def _ask_all(
     output: Path,
     limits: Limits,
     limit: int | None,
+    *,
+    again: bool,
 ) -> Outcome:
-    with (
-        Journal(output.with_suffix(".calls.jsonl"), Cost, key=None) as calls,
-        Journal(output, TeacherAnswer) as answers,
-        progress_bar_with_note(f"Asking {settings.model}") as advance,
-    ):
+    with ExitStack() as stack:
+        calls = stack.enter_context(Journal(output.with_suffix(".calls.jsonl"), Cost, key=None))
+        if again:
+            _forget_refused(output, calls)
+        answers = stack.enter_context(Journal(output, TeacherAnswer))
+        advance = stack.enter_context(progress_bar_with_note(f"Asking {settings.model}"))
         costs = [row.cost for row in answers.rows() if row.cost is not None]
         async with TeacherClient(settings) as client:
             run = TeacherRun(
@@ -109,12 +117,23 @@ async def _ask_all(
             return await run.ask(prompts, limit)
 
 
+def _forget_refused(output: Path, calls: Journal[Cost]) -> None:
+    """Take refused documents out of the file of answers; what they cost stays with the calls."""
+    with Journal(output, TeacherAnswer) as answers:
+        rows = list(answers.rows())
+    for row in rows:
+        if row.refused and row.cost is not None:
+            calls.append(row.cost)
+    write_lines(output, (row.model_dump_json(exclude_none=True) for row in rows if row.queries))
+
+
 def cost_line(standing: Standing) -> str:
-    """Return calls, tokens and money so far, and the money expected in all."""
+    """Return calls, tokens and money so far, and what is expected in all."""
     line = f"{standing.calls:,} calls, {standing.tokens:,} tokens, {standing.money:,.4f} spent"
-    if standing.money_in_all is None:
+    if standing.tokens_in_all is None:
         return line
-    return f"{line}, about {standing.money_in_all:,.4f} in all"
+    expected = f"{standing.tokens_in_all:,} tokens, {standing.money_in_all:,.4f}"
+    return f"{line}; in all about {expected}"
 
 
 def _summary(outcome: Outcome) -> dict[str, object]:

@@ -20,7 +20,10 @@ from shared.contracts.mapping import SyntheticQueries
 from shared.dataset import read_documents, read_rows, write_lines, write_rows
 from shared.settings import CommonSettings
 
-SAMPLING = {"temperature", "top_k", "max_new_tokens", "max_metadata_tokens", "max_queries"}
+SAMPLING = {
+    *("temperature", "top_k", "top_p", "max_new_tokens", "max_metadata_tokens"),
+    *("samples", "max_queries"),
+}
 """Settings that change what is written."""
 _BATCH = 64
 """Documents written between two saves."""
@@ -40,7 +43,7 @@ def generate(
     Beside NAME.jsonl, NAME.json says which model wrote them, how, and when.
     """
     wanted = list(read_documents(documents))[:limit]
-    generator = load_generator(CommonSettings(), GenerationSettings())
+    generator = load_generator(CommonSettings().models / "slm", GenerationSettings())
     partial = output.with_name(f"{output.name}.{generator.name}.partial")
     with progress_bar(f"Generating with {generator.name}") as advance:
         generate_to(partial, wanted, generator, advance)
@@ -75,16 +78,15 @@ def generate_to(
     _drop_cut_line(partial)
     done = {row.document_id for row in read_synthetic_queries(partial)}
     open_documents = [document for document in documents if document.id not in done]
+    before = len(documents) - len(open_documents)
+    results = zip(open_documents, generator.stream(open_documents), strict=True)
     with partial.open("a", encoding="utf-8") as out:
-        for start in range(0, len(open_documents), _BATCH):
-            batch = open_documents[start : start + _BATCH]
-            results = generator.generate(batch)
-            for document, written in zip(batch, results, strict=True):
-                row = SyntheticQueries(document_id=document.id, queries=written)
-                out.write(row.model_dump_json() + "\n")
-            out.flush()
-            still_open = len(open_documents) - start - len(batch)
-            advance(len(documents) - still_open, len(documents))
+        for count, (document, written) in enumerate(results, start=1):
+            row = SyntheticQueries(document_id=document.id, queries=written.queries)
+            out.write(row.model_dump_json() + "\n")
+            if count % _BATCH == 0 or count == len(open_documents):
+                out.flush()
+                advance(before + count, len(documents))
 
 
 def read_synthetic_queries(path: Path) -> Iterator[SyntheticQueries]:

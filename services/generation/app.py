@@ -2,61 +2,62 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI, Request
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+from prometheus_client import CollectorRegistry
 
+from services.generation.admission import Admission
+from services.generation.batching import StepReport
 from services.generation.generator import QueryGenerator
 from services.generation.language_model import LanguageModel
+from services.generation.metrics import GenerationMetrics
+from services.generation.reception import Reception, Writing, as_they_finish
 from services.generation.sampling import Sampling
+from services.generation.selection import Selection
 from services.generation.settings import GenerationSettings
+from shared.contracts.document import Document
 from shared.contracts.generation import (
+    MAX_DOCUMENTS,
+    NDJSON,
+    FailedLine,
+    GeneratedLine,
     GeneratedQueries,
     GenerateRequest,
     GenerateResponse,
     GenerationInfo,
 )
-from shared.errors import NotFound, Unavailable
+from shared.errors import Damaged, SkimError, Unavailable
 from shared.prompt import PromptTokenizer
+from shared.served import Served
 from shared.settings import CommonSettings
-from shared.web import create_app
+from shared.web import create_app, problems
 
-
-class GenerationMetrics:
-    """How much is written, and how fast."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.documents = Counter("skim_generation_documents", "Documents read.", registry=registry)
-        self.queries = Counter("skim_generation_queries", "Queries written.", registry=registry)
-        self.seconds = Histogram(
-            "skim_generation_seconds",
-            "Time the SLM worked on a request.",
-            buckets=(0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64),
-            registry=registry,
-        )
-
-
-class Admission:
-    """Lets a bounded number of requests wait for the model."""
-
-    def __init__(self, places: int) -> None:
-        self._free = threading.BoundedSemaphore(places)
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place; `Unavailable` when all are taken."""
-        if not self._free.acquire(blocking=False):
-            raise Unavailable(
-                "all places in the generation queue are taken", retry_after_seconds=2
-            )
-        try:
-            yield
-        finally:
-            self._free.release()
+_CLIENT_LEFT = 499
+"""Status of an answer that nobody reads, for the metrics (as nginx has it)."""
+_WARM_UP = Document(id="warm-up", title="warm-up")
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "All documents in the order given; as NDJSON, a line each once it is finished",
+        "content": {
+            NDJSON: {
+                "schema": {
+                    "anyOf": [GeneratedLine.model_json_schema(), FailedLine.model_json_schema()]
+                }
+            }
+        },
+    },
+    504: {
+        "description": "A document was not written by its deadline",
+        "content": {"application/problem+json": {}},
+    },
+}
 
 
 def build_app(
@@ -68,83 +69,181 @@ def build_app(
     registry = CollectorRegistry()
     metrics = GenerationMetrics(registry)
     admission = Admission(settings.max_waiting)
+    metrics.held.set_function(lambda: admission.held)
+    reception = Reception(admission, metrics, timeout_seconds=settings.timeout_seconds)
+
+    def _load() -> QueryGenerator:
+        loaded = generator or _load_warm(common, settings, metrics)
+        metrics.slots.set(loaded.model.slots)
+        return loaded
+
+    served = Served(_load)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.generator, app.state.reason = generator, "the SLM is loading"
-        if generator is None:
-            try:
-                app.state.generator = load_generator(common, settings)
-            except NotFound as error:
-                app.state.reason = str(error)
+    async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+        starting = asyncio.create_task(served.start())
+        if generator:
+            await starting
         yield
+        await starting
+        await reception.close()
+        with suppress(Unavailable):
+            await asyncio.to_thread(served.current().close)
 
-    async def check_ready(app: FastAPI) -> None:
-        if app.state.generator is None:
-            raise Unavailable(app.state.reason)
+    async def _check_ready(_: FastAPI) -> None:
+        served.current()
 
     app = create_app(
         "generation",
         "Writes diverse synthetic queries for documents.",
-        lifespan,
-        check_ready=check_ready,
+        _lifespan,
+        check_ready=_check_ready,
         max_body_bytes=settings.max_body_bytes,
         registry=registry,
     )
 
-    @app.post("/v1/generate")
-    def generate(body: GenerateRequest, request: Request) -> GenerateResponse:
-        """Write the synthetic queries of up to 64 documents; the same document gets the same again."""
-        model = _generator_of(request)
-        with admission.place():
-            started = time.perf_counter()
-            results = model.generate(body.documents)
-            metrics.seconds.observe(time.perf_counter() - started)
-        metrics.documents.inc(len(results))
-        metrics.queries.inc(sum(map(len, results)))
-        return GenerateResponse(
-            generator=model.name,
+    @app.post(
+        "/v1/generate",
+        response_model=GenerateResponse,
+        responses=_RESPONSES,
+        tags=["generation"],
+    )
+    async def generate(body: GenerateRequest, request: Request) -> Response:
+        """Write the synthetic queries of up to 64 documents; the same document gets the same again.
+
+        All come in the order given, or the first error does. With `Accept: application/x-ndjson` each
+        comes as soon as it is finished, a line each; one that fails is a problem of its own. Documents
+        of a client that leaves are let go.
+        """
+        current = served.current()
+        writings = reception.take_in(current, body)
+        left = asyncio.create_task(_client_leaves(request))
+        left.add_done_callback(partial(_let_go, writings))
+        if NDJSON in request.headers.get("accept", ""):
+            lines = _lines(current.name, body.documents, writings, left)
+            return StreamingResponse(lines, media_type=NDJSON)
+        async with aclosing(as_they_finish(writings, left)) as finished:
+            async for writing in finished:
+                writing.result()  # one that failed ends the request
+        if any(writing.cancelled() for writing in writings):
+            return Response(status_code=_CLIENT_LEFT)
+        answer = GenerateResponse(
+            generator=current.name,
             results=[
-                GeneratedQueries(document_id=document.id, queries=queries)
-                for document, queries in zip(body.documents, results, strict=True)
+                GeneratedQueries(document_id=document.id, queries=writing.result().queries)
+                for document, writing in zip(body.documents, writings, strict=True)
             ],
         )
+        return Response(answer.model_dump_json(), media_type="application/json")
 
-    @app.get("/v1/info")
-    def info(request: Request) -> GenerationInfo:
-        """Say which model runs here and how it draws tokens."""
-        model = _generator_of(request)
-        return GenerationInfo(
-            generator=model.name,
-            adapter=model.adapter,
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            max_new_tokens=settings.max_new_tokens,
-        )
+    @app.get("/v1/info", tags=["operations"])
+    async def info() -> GenerationInfo:
+        """Say which model runs here, how it draws tokens, and its limits."""
+        return _info(served.current(), settings)
 
     return app
 
 
-def load_generator(common: CommonSettings, settings: GenerationSettings) -> QueryGenerator:
-    """Return the SLM of `<home>/models/slm` as it is served (the `skim` command uses it too)."""
-    folder = common.models / "slm"
+def load_generator(
+    folder: Path,
+    settings: GenerationSettings,
+    prompts: PromptTokenizer | None = None,
+    *,
+    on_step: Callable[[StepReport], None] = lambda _: None,
+) -> QueryGenerator:
+    """Return the SLM of a folder as it is served (the `skim` command uses it too).
+
+    Args:
+        folder: what the export wrote.
+        settings: how it is run.
+        prompts: makes its prompts; as served if absent.
+        on_step: called after each step of the decoder, from its thread.
+    """
+    model = LanguageModel(
+        folder,
+        threads=settings.threads,
+        slots=settings.slots,
+        context_tokens=settings.context_tokens,
+        on_step=on_step,
+    )
+    prompts = prompts or PromptTokenizer(
+        folder / "tokenizer.json",
+        end_token=model.card.end_token,
+        max_metadata_tokens=settings.max_metadata_tokens,
+    )
     return QueryGenerator(
-        LanguageModel(
-            folder,
-            threads=settings.threads,
-            slots=settings.slots,
-            context_tokens=settings.context_tokens,
-        ),
-        PromptTokenizer(
-            folder / "tokenizer.json", max_metadata_tokens=settings.max_metadata_tokens
-        ),
-        Sampling(settings.temperature, settings.top_k, settings.max_new_tokens),
-        max_queries=settings.max_queries,
+        model,
+        prompts,
+        Sampling(settings.temperature, settings.top_k, settings.max_new_tokens, settings.top_p),
+        samples=settings.samples,
+        selection=Selection(settings.max_queries),
     )
 
 
-def _generator_of(request: Request) -> QueryGenerator:
-    generator: QueryGenerator | None = request.app.state.generator
-    if generator is None:
-        raise Unavailable(request.app.state.reason)
+def _load_warm(
+    common: CommonSettings, settings: GenerationSettings, metrics: GenerationMetrics
+) -> QueryGenerator:
+    """Load the SLM and let it answer once."""
+    try:
+        generator = load_generator(common.models / "slm", settings, on_step=metrics.step)
+        generator.generate([_WARM_UP])
+    except SkimError:
+        raise
+    except Exception as error:
+        raise Damaged(f"the language model does not run: {error}") from error
     return generator
+
+
+async def _client_leaves(request: Request) -> None:
+    """Return when the client is gone; its request was read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _let_go(writings: Sequence[Writing], _: asyncio.Task[None]) -> None:
+    for writing in writings:
+        writing.cancel()
+
+
+async def _lines(
+    name: str,
+    documents: Sequence[Document],
+    writings: Sequence[Writing],
+    left: asyncio.Task[None],
+) -> AsyncIterator[str]:
+    document_of = dict(zip(writings, documents, strict=True))
+    async with aclosing(as_they_finish(writings, left)) as finished:
+        async for writing in finished:
+            yield _line(name, document_of[writing].id, writing).model_dump_json() + "\n"
+
+
+def _line(name: str, document_id: str, writing: Writing) -> GeneratedLine | FailedLine:
+    error = writing.exception()
+    if error is not None:
+        return FailedLine(document_id=document_id, **problems.fields_of(error))
+    queries = writing.result().queries
+    return GeneratedLine(document_id=document_id, queries=queries, generator=name)
+
+
+def _info(generator: QueryGenerator, settings: GenerationSettings) -> GenerationInfo:
+    model, card = generator.model, generator.model.card
+    return GenerationInfo(
+        generator=card.name,
+        adapter=card.adapter,
+        source=card.source,
+        sha256=card.sha256,
+        precision=card.precision,
+        temperature=generator.sampling.temperature,
+        top_k=generator.sampling.top_k,
+        top_p=generator.sampling.top_p,
+        max_new_tokens=generator.sampling.max_new_tokens,
+        samples=generator.samples,
+        context_tokens=model.context_tokens,
+        slots=model.slots,
+        key_value_bytes=model.key_value_bytes,
+        max_metadata_tokens=settings.max_metadata_tokens,
+        max_queries=generator.selection.max_queries,
+        max_documents=MAX_DOCUMENTS,
+        max_waiting=settings.max_waiting,
+        timeout_seconds=settings.timeout_seconds,
+    )

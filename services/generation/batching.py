@@ -28,7 +28,7 @@ from services.generation.requests import Ticket
 from services.generation.rows import Job, Row
 from services.generation.sampling import draw_tokens, log_probabilities
 from services.generation.stop_strings import Decode
-from shared.errors import Unavailable
+from shared.errors import Expired, Unavailable
 
 Logits = NDArray[np.float32]
 
@@ -161,7 +161,7 @@ class Batcher:
         queued = [*self._waiting, *([self._reading.ticket] if self._reading else [])]
         for ticket in [*queued, *(row.job.ticket for row in self._rows)]:
             if ticket.request.deadline is not None and now >= ticket.request.deadline:
-                ticket.fail(Unavailable("the completion was not there by its deadline"))
+                ticket.fail(Expired("the completion was not there by its deadline"))
         if any(ticket.done() for ticket in queued):
             for ticket in queued:
                 _tell_if_cancelled(ticket)

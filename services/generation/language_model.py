@@ -44,7 +44,7 @@ class LanguageModel:
         folder: Path,
         *,
         threads: int = 0,
-        slots: int = 16,
+        slots: int = 32,
         context_tokens: int = 1152,
         prefill_tokens: int = 256,
         on_step: Callable[[StepReport], None] = lambda _: None,

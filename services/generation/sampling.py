@@ -47,7 +47,7 @@ def draw_tokens(
             key = (sampling.temperature, sampling.top_k, sampling.top_p)
             alike.setdefault(key, []).append(row)
     for (temperature, top_k, top_p), rows in alike.items():
-        best, scores = _best(logits[rows], top_k)
+        best, scores = _best(logits[rows] if len(rows) < len(logits) else logits, top_k)
         weights = np.exp((scores - scores[:, :1]) / temperature)
         cumulative = weights.cumsum(axis=1)
         if top_p < 1:
@@ -91,7 +91,7 @@ def _best(
     else:
         maxima = logits[:, : groups * _PARTS].reshape(rows, _PARTS, groups).max(axis=1)
         bounds = np.partition(maxima, groups - top_k, axis=1)[:, groups - top_k]
-        found_rows, found = np.nonzero(logits >= bounds[:, None])
+        found_rows, found = np.divmod(np.flatnonzero(logits >= bounds[:, None]), vocabulary)
         counts = np.bincount(found_rows, minlength=rows)
         places = np.arange(len(found)) - np.repeat(counts.cumsum() - counts, counts)
         candidates = np.zeros((rows, counts.max()), dtype=np.int64)

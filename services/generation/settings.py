@@ -16,19 +16,27 @@ class GenerationSettings(ServerSettings):
     port: int = Field(default=8101, ge=1, le=65535)
     threads: int = Field(default=0, ge=0)
     """Cores one decoding step may use; 0: all."""
-    slots: int = Field(default=16, ge=1, le=256)
-    """Completions written at the same time."""
+    slots: int = Field(default=32, ge=1, le=256)
+    """Completions written at the same time; products of 32 rows are the fastest."""
     context_tokens: int = Field(default=1152, ge=16)
     """Longest prompt plus completion, in tokens; each slot keeps room for as many."""
     temperature: float = Field(default=0.0, ge=0)
     """0 writes the likeliest queries only."""
     top_k: int = Field(default=200, ge=1)
     """Tokens a draw may choose from."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """A draw chooses from the likeliest tokens that together reach this probability."""
     max_new_tokens: int = Field(default=64, ge=1, le=4096)
     """Longest completion, in tokens (the paper's 250 leaves room for 10 long queries; ours are short)."""
     max_metadata_tokens: int = Field(default=750, ge=1)
     """Text and metadata of a document past this many tokens are not read."""
+    samples: int = Field(default=1, ge=1, le=64)
+    """Completions written for one document, at most the slots; more than one needs a temperature."""
     max_queries: int = Field(default=16, ge=1, le=64)
     """Most synthetic queries kept for one document."""
-    max_waiting: int = Field(default=8, ge=1)
-    """Requests that may wait for the model; one more is answered 503."""
+    max_waiting: int = Field(default=256, ge=1)
+    """Documents taken in and not yet answered, those being written included; a request that does not fit
+    whole is answered 503."""
+    timeout_seconds: float = Field(default=110.0, gt=0)
+    """Longest a document may take; a request may ask for less. Below `SKIM_REQUEST_TIMEOUT_SECONDS`, so
+    that who waits hears why."""

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from shared.errors import Unavailable
 from shared.telemetry import HttpMetrics
 from shared.web import problems
 from shared.web.middleware import BodyLimit, RequestContext
@@ -53,6 +54,7 @@ def create_app(
         responses=PROBLEM_RESPONSES,
     )
     app.state.registry = registry
+    app.state.is_stopping = False
     problems.install(app)
     app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes)
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
@@ -65,6 +67,8 @@ def create_app(
     @app.get("/readyz", tags=["operations"])
     async def readyz() -> dict[str, str]:
         """Say that the next request will be answered; 503 names what is missing."""
+        if app.state.is_stopping:
+            raise Unavailable("the service is stopping")
         await check_ready(app)
         return {"status": "ready", "service": name}
 

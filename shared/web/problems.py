@@ -15,9 +15,11 @@ from starlette.exceptions import HTTPException
 from shared.errors import (
     Conflict,
     Damaged,
+    Expired,
     InvalidInput,
     NotFound,
     SkimError,
+    Starting,
     TooLarge,
     Unavailable,
 )
@@ -27,6 +29,8 @@ STATUS: Mapping[type[SkimError], HTTPStatus] = {
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    Expired: HTTPStatus.GATEWAY_TIMEOUT,
+    Starting: HTTPStatus.SERVICE_UNAVAILABLE,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Damaged: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -35,9 +39,12 @@ _TYPES: Mapping[type[SkimError], str] = {
     InvalidInput: "invalid-input",
     NotFound: "not-found",
     Conflict: "conflict",
+    Expired: "expired",
+    Starting: "starting",
     Unavailable: "unavailable",
     Damaged: "damaged",
 }
+_UNEXPECTED = "Something went wrong here; the log has the details."
 _log = structlog.get_logger()
 
 
@@ -50,15 +57,8 @@ def problem(
     **members: Any,  # noqa: ANN401  (RFC 9457 extension members are of any JSON type)
 ) -> Response:
     """Return a problem+json response; `kind` is the stable last part of its `type`."""
-    body = {
-        "type": f"urn:skim:problem:{kind}",
-        "title": HTTPStatus(status).phrase,
-        "status": int(status),
-        "detail": detail,
-        **members,
-    }
     return Response(
-        orjson.dumps(body),
+        orjson.dumps({**_fields(status, kind, detail), **members}),
         status_code=int(status),
         media_type="application/problem+json",
         headers=dict(headers or {}),
@@ -100,18 +100,39 @@ def install(app: FastAPI) -> None:
         return problem(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "internal-error",
-            "Something went wrong here; the log has the details.",
+            _UNEXPECTED,
         )
 
 
 def problem_of(error: SkimError) -> Response:
     """Return the problem of one of our errors, by the most specific class listed."""
-    known = next(kind for kind in type(error).__mro__ if kind in STATUS or kind is SkimError)
-    status = STATUS.get(known, HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = (
         {"retry-after": str(error.retry_after_seconds)} if isinstance(error, Unavailable) else {}
     )
-    return problem(status, _TYPES.get(known, "internal-error"), str(error), headers=headers)
+    return problem(*_status_and_kind(error), str(error), headers=headers)
+
+
+def fields_of(error: BaseException) -> dict[str, Any]:
+    """Return the fields of an error's problem, for an answer that has several; log what is not ours."""
+    if isinstance(error, SkimError):
+        return _fields(*_status_and_kind(error), str(error))
+    _log.error("unexpected_error", exc_info=error)
+    return _fields(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", _UNEXPECTED)
+
+
+def _fields(status: int, kind: str, detail: str) -> dict[str, Any]:
+    return {
+        "type": f"urn:skim:problem:{kind}",
+        "title": HTTPStatus(status).phrase,
+        "status": int(status),
+        "detail": detail,
+    }
+
+
+def _status_and_kind(error: SkimError) -> tuple[HTTPStatus, str]:
+    known = next(kind for kind in type(error).__mro__ if kind in STATUS or kind is SkimError)
+    status = STATUS.get(known, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return status, _TYPES.get(known, "internal-error")
 
 
 def _kind_of(status: int) -> str:

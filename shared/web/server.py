@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,7 +22,21 @@ def serve(app: FastAPI, *, host: str, port: int, log_level: str) -> None:
     except OSError as error:
         sys.stderr.write(f"{app.title}: cannot listen on {host}:{port}: {error.strerror}\n")
         raise SystemExit(1) from error
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=20
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(app).run(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """Told to stop, it takes no new connection and lets running requests finish, within 20 seconds."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app, log_level="warning", access_log=False, timeout_graceful_shutdown=20
+            )
+        )
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; who asks over a connection that is still open hears it from `/readyz`."""
+        self._app.state.is_stopping = True
+        super().handle_exit(sig, frame)

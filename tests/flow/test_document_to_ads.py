@@ -22,7 +22,6 @@ from services.augmentation.settings import AugmentationSettings
 from services.generation.app import build_app as generation_app
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
-from services.generation.requests import Completion
 from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
 from services.inference.app import build_app as inference_app
@@ -46,6 +45,7 @@ from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
 from shared.store import MemoryStore
 from tests.support.in_process import ImmediateQueue, InProcess
+from tests.support.language_models import FakeLanguageModel
 from tests.support.tiny_models import write_tokenizer
 
 TAU = 0.9
@@ -87,27 +87,11 @@ TRAINING = TrainSettings(
 )
 
 
-class FakeLanguageModel:
-    """Writes what `WRITTEN` has for the title of a prompt."""
+class LegibleNoise(PromptTokenizer):
+    """Reads what a random model writes as letters, spaces and line ends."""
 
-    name, adapter = "fake-1", "none"
-
-    def __init__(self, prompts: PromptTokenizer) -> None:
-        self._prompts = prompts
-
-    def complete(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        end_id: int,
-        sampling: Sampling,
-        seeds: Sequence[int],
-    ) -> list[Completion]:
-        return [Completion(self._answer(prompt), is_finished=True) for prompt in prompts]
-
-    def _answer(self, prompt: Sequence[int]) -> list[int]:
-        title = self._prompts.decode(prompt).splitlines()[0].removeprefix("Title: ")
-        return self._prompts.encode_completion(WRITTEN[title])[:-1]
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join("aeioudlnrst \n"[each % 13] for each in ids)
 
 
 @dataclass(frozen=True)
@@ -143,7 +127,8 @@ class Suite:
 @pytest.fixture
 def fake_generator(tmp_path: Path) -> QueryGenerator:
     prompts = PromptTokenizer(write_tokenizer(tmp_path))
-    return QueryGenerator(FakeLanguageModel(prompts), prompts, Sampling())
+    model = FakeLanguageModel(prompts, lambda title, _: "\n".join(WRITTEN[title]))
+    return QueryGenerator(model, prompts, Sampling())
 
 
 @pytest.fixture
@@ -346,7 +331,9 @@ def test_the_whole_chain_is_deterministic_with_a_real_language_model(
     for run in ("first", "second"):
         common = home_with(tmp_path / run, tiny_encoder, tiny_slm)
         generator = load_generator(
-            common, GenerationSettings.model_construct(threads=1, max_new_tokens=24)
+            common.models / "slm",
+            GenerationSettings(threads=1, temperature=1.0, max_new_tokens=64),
+            LegibleNoise(tiny_slm / "tokenizer.json"),
         )
         with running(common, dataset, generator, tau=0.0) as suite:
             job = suite.augmentation.post_documents(dataset.documents)
@@ -379,7 +366,9 @@ def test_the_real_models_label_real_documents_rightly(tmp_path: Path) -> None:
     part = Dataset(things.documents[:DOCUMENTS], queries, {}, {})
     common = home_with(tmp_path, (built / "encoder").resolve(), (built / "slm").resolve())
 
-    with running(common, part, load_generator(common, GenerationSettings()), tau=0.6) as suite:
+    with running(
+        common, part, load_generator(common.models / "slm", GenerationSettings()), tau=0.6
+    ) as suite:
         job = suite.augmentation.post_documents(part.documents)
         ended, labels = suite.augmentation.job(job.id), suite.labels()
         suite.publish(part, labels)

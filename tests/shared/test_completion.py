@@ -162,6 +162,12 @@ def test_blank_lines_do_not_count() -> None:
     assert (read.queries, read.lines) == (["reed"], 1)
 
 
+def test_each_query_says_which_line_it_was() -> None:
+    read = read_completion("oboe\nreed\n\n1. band\nreed", OBOE)
+
+    assert list(zip(read.queries, read.places, strict=True)) == [("reed", 1), ("band", 3)]
+
+
 def test_every_line_end_of_unicode_ends_a_line() -> None:
     assert parse_completion("reed\u2028band\x85flute\x0bfife\rdrum", OBOE) == [
         *("reed", "band", "flute", "fife", "drum")

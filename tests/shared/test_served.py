@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.errors import Damaged, NotFound, SkimError, Unavailable
+from shared.errors import Damaged, NotFound, SkimError, Starting, Unavailable
 from shared.served import Served
 
 
@@ -28,6 +28,19 @@ def test_nothing_to_load_at_start_is_said_to_each_caller_until_there_is_somethin
             served.current()
         assert await served.reload() == "first"
         assert served.current() == "first"
+
+    asyncio.run(check())
+
+
+def test_before_the_first_load_is_over_it_is_starting_and_no_longer_after_a_failed_one() -> None:
+    async def check() -> None:
+        served = Served(Loads(NotFound("run this")))
+        with pytest.raises(Starting):
+            served.current()
+        await served.start()
+        with pytest.raises(Unavailable, match="run this") as failure:
+            served.current()
+        assert not isinstance(failure.value, Starting)
 
     asyncio.run(check())
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from services.training.distillation.budget import Budget, Cost, LimitName
@@ -59,8 +59,10 @@ class Standing:
     calls: int
     tokens: int
     money: float
+    tokens_in_all: int | None
+    """Expected when all are done, None while nothing is known."""
     money_in_all: float | None
-    """What it will cost when all are done, None while nothing is known."""
+    """Likewise."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class TeacherRun:
         self._clock = clock or SystemClock()
         self._tell = tell
         self._is_refused = {row.id: row.refused is not None for row in answers.rows()}
-        self._money_before = budget.spent.money
+        self._before = replace(budget.spent)
         self._stop = asyncio.Event()
         self._error: SkimError | None = None
         self._not_before = 0.0
@@ -151,9 +153,9 @@ class TeacherRun:
     async def _ask_about(self, prompt: Prompt) -> None:
         failure: TryLater | None = None
         for attempt in range(self._settings.attempts):
-            if failure is not None and failure.wait_seconds is None:
+            if failure is not None and not failure.wait_seconds:
                 backoff = _FIRST_WAIT_SECONDS * 2.0 ** (attempt - 1)
-                await self._wait(min(backoff, _LONGEST_BACKOFF_SECONDS))
+                await self._clock.wait(self._stop, min(backoff, _LONGEST_BACKOFF_SECONDS))
             reserved = await self._reserve(prompt)
             if reserved is None:
                 return
@@ -181,7 +183,10 @@ class TeacherRun:
         tokens_out = self._settings.max_tokens
         money = self._price(tokens_in, tokens_out)
         while True:
-            await self._wait(self._not_before - self._clock.now())
+            while (
+                seconds := self._not_before - self._clock.now()
+            ) > 0 and not self._stop.is_set():
+                await self._clock.wait(self._stop, seconds)  # others may have moved it meanwhile
             if self._stop.is_set():
                 return None
             reserved = self._budget.reserve(
@@ -196,15 +201,11 @@ class TeacherRun:
 
     def _heed(self, failure: TryLater) -> None:
         """Let nobody ask again before the endpoint wants it."""
-        if failure.wait_seconds is None:
+        if not failure.wait_seconds:
             return
         if failure.wait_seconds > self._settings.longest_wait_seconds:
             raise Unavailable(f"{failure}; it asks us to wait {failure.wait_seconds:.0f} seconds")
         self._not_before = max(self._not_before, self._clock.now() + failure.wait_seconds)
-
-    async def _wait(self, seconds: float) -> None:
-        if seconds > 0 and not self._stop.is_set():
-            await self._clock.wait(self._stop, seconds)
 
     def _close_failed(self, reserved: Cost, *, is_free: bool) -> None:
         if is_free:
@@ -261,11 +262,18 @@ class TeacherRun:
         self._stop.set()
 
     def _standing(self) -> Standing:
-        spent = self._budget.spent
-        money_in_all = None
+        spent, before = self._budget.spent, self._before
+        tokens_in_all = money_in_all = None
         if self._asked:
-            mean = (spent.money - self._money_before) / self._asked
-            money_in_all = spent.money + mean * (self._total - self._done)
+            share = (self._total - self._done) / self._asked
+            tokens_in_all = round(spent.tokens + share * (spent.tokens - before.tokens))
+            money_in_all = spent.money + share * (spent.money - before.money)
         return Standing(
-            self._done, self._total, spent.calls, spent.tokens, spent.money, money_in_all
+            done=self._done,
+            total=self._total,
+            calls=spent.calls,
+            tokens=spent.tokens,
+            money=spent.money,
+            tokens_in_all=tokens_in_all,
+            money_in_all=money_in_all,
         )

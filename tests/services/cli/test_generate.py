@@ -1,7 +1,6 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,40 +9,15 @@ from typer.testing import CliRunner, Result
 from services.cli.__main__ import app
 from services.cli.generate import card_of, generate_to, read_synthetic_queries
 from services.generation.generator import QueryGenerator
-from services.generation.requests import Completion
 from services.generation.sampling import Sampling
 from shared.contracts.document import Document
 from shared.dataset import write_rows
 from shared.errors import InvalidInput, NotFound
 from shared.prompt import PromptTokenizer
+from tests.support.language_models import FakeLanguageModel
 from tests.support.tiny_models import write_tokenizer
 
 DOCUMENTS = [Document(id=f"d{number:03}", title=f"thing {number}") for number in range(100)]
-
-
-class Model:
-    """Writes two queries a prompt, and breaks off at a chosen call."""
-
-    name, adapter = "fake-1", "none"
-
-    def __init__(self, prompts: PromptTokenizer, breaks_at_call: int | None = None) -> None:
-        self._prompts = prompts
-        self._breaks_at_call = breaks_at_call
-        self.calls: list[int] = []
-
-    def complete(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        end_id: int,
-        sampling: Sampling,
-        seeds: Sequence[int],
-    ) -> list[Completion]:
-        if len(self.calls) == self._breaks_at_call:
-            raise KeyboardInterrupt
-        self.calls.append(len(prompts))
-        ids = self._prompts.encode_completion(["woodwind", "reed"])[:-1]
-        return [Completion(ids, is_finished=True) for _ in prompts]
 
 
 class Written:
@@ -54,14 +28,20 @@ class Written:
         self._prompts = PromptTokenizer(write_tokenizer(folder))
         self.progress: list[tuple[int, int]] = []
 
-    def run(self, *, breaks_at_call: int | None = None) -> list[int]:
-        """Return the sizes of the batches that were asked for."""
-        model = Model(self._prompts, breaks_at_call)
+    def run(self, *, breaks_at: int | None = None) -> int:
+        """Return how many documents were asked for; the model breaks off at one of them if told."""
+
+        def write(*_: str) -> str:
+            if len(model.asked) == breaks_at:
+                raise KeyboardInterrupt
+            return "woodwind\nreed"
+
+        model = FakeLanguageModel(self._prompts, write)
         generator = QueryGenerator(model, self._prompts, Sampling())
         generate_to(
             self.partial, DOCUMENTS, generator, lambda done, total: self._told(done, total)
         )
-        return model.calls
+        return len(model.asked)
 
     def ids(self) -> list[str]:
         return [row.document_id for row in read_synthetic_queries(self.partial)]
@@ -97,28 +77,28 @@ def skim(home: Path, *arguments: object) -> Result:
     return CliRunner().invoke(app, ["generate", *map(str, arguments)], env=environment)
 
 
-def test_every_document_is_written_once_in_batches_and_progress_is_told(written: Written) -> None:
-    assert written.run() == [64, 36]
+def test_every_document_is_written_once_and_progress_is_told(written: Written) -> None:
+    assert written.run() == 100
     assert written.ids() == [document.id for document in DOCUMENTS]
     assert written.progress == [(64, 100), (100, 100)]
 
 
 def test_a_run_that_broke_off_goes_on_where_it_stopped(written: Written) -> None:
     with pytest.raises(KeyboardInterrupt):
-        written.run(breaks_at_call=1)
+        written.run(breaks_at=70)
 
-    assert written.run() == [36]
+    assert written.run() == 45  # the model, broken off at 70, was 15 ahead
     assert written.ids() == [document.id for document in DOCUMENTS]
     assert written.progress[-1] == (100, 100)
 
 
 def test_a_line_that_a_crash_cut_is_written_again(written: Written) -> None:
     with pytest.raises(KeyboardInterrupt):
-        written.run(breaks_at_call=1)
+        written.run(breaks_at=70)
     content = written.partial.read_bytes()
     written.partial.write_bytes(content[:-9])
 
-    assert written.run() == [37]
+    assert written.run() == 46
     assert written.partial.read_bytes().startswith(content)
     assert written.ids() == [document.id for document in DOCUMENTS]
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from services.generation.language_model import LanguageModel
 from services.generation.sampling import Sampling
 from services.training.distillation.export import export_language_model
-from shared.errors import Damaged, NotFound
+from shared.errors import Damaged, InvalidInput, NotFound, Unavailable
 from tests.support.tiny_models import write_language_model
 
 GREEDY = Sampling(temperature=0, max_new_tokens=12)
@@ -84,3 +85,64 @@ def test_a_damaged_card_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(Damaged, match=r"generator\.json"):
         LanguageModel(tmp_path)
+
+
+def test_samples_of_a_prompt_are_drawn_apart_and_scored(model: LanguageModel) -> None:
+    sampling = Sampling(temperature=1.0, top_k=50, max_new_tokens=10)
+
+    (samples,) = model.sample(
+        [PROMPTS[2]],
+        end_id=-1,
+        sampling=sampling,
+        seeds=[7],
+        samples=3,
+        wants_log_probabilities=True,
+    )
+
+    assert len({tuple(sample.ids) for sample in samples}) == 3
+    assert [len(sample.log_probabilities) for sample in samples] == [10] * 3
+    assert all(score < 0 for sample in samples for score in sample.log_probabilities)
+
+
+def test_a_stop_string_ends_the_text(model: LanguageModel, folders: tuple[Path, Path]) -> None:
+    tokenizer = Tokenizer.from_file(str(folders[1] / "tokenizer.json"))
+    (whole,) = model.complete([PROMPTS[0]], end_id=-1, sampling=GREEDY, seeds=[0])
+    stop = tokenizer.decode(whole.ids[:6])[-1]
+
+    ticket = model.submit(PROMPTS[0], end_id=-1, sampling=GREEDY, stop_strings=[stop])
+
+    (completion,) = ticket.result(timeout=60)
+    text = tokenizer.decode(whole.ids)
+    assert completion.text == text[: text.index(stop)]
+    assert completion.is_finished
+
+
+@pytest.mark.parametrize(
+    ("prompt", "samples", "stop", "message"),
+    [
+        ([], 1, [], "empty"),
+        ([5], 1, [""], "empty"),
+        ([5], 5, [], "1 to 4"),
+        ([5] * 120, 1, [], "context of 128"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once(
+    model: LanguageModel, prompt: list[int], samples: int, stop: list[str], message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        model.submit(prompt, end_id=0, sampling=GREEDY, samples=samples, stop_strings=stop)
+
+
+def test_the_memory_of_keys_and_values_is_stated(model: LanguageModel) -> None:
+    layers, heads, head_size = 2, 2, 16
+
+    assert model.row_bytes == 2 * layers * heads * head_size * 128 * 4
+    assert model.key_value_bytes == 5 * model.row_bytes  # the reading row included
+
+
+def test_a_closed_model_says_so(folders: tuple[Path, Path]) -> None:
+    with LanguageModel(folders[1], threads=1, slots=2, context_tokens=64) as closing:
+        pass
+
+    with pytest.raises(Unavailable, match="closed"):
+        closing.submit([5], end_id=0, sampling=GREEDY)

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from services.generation.language_model import LanguageModel
-from services.generation.sampling import Sampling
+from services.generation.language_model import LanguageModel, Sampling
 from services.training.distillation.export import export_language_model, merge_adapter
 from services.training.distillation.sft import FineTuneSettings, fine_tune
 from services.training.distillation.teacher_data import Example

@@ -133,11 +133,11 @@ def test_garbage_is_an_answer_without_queries_that_says_what_it_was(
     "usage",
     [
         None,
+        "many",
         {},
         {"prompt_tokens": 5},
         {"prompt_tokens": -1, "completion_tokens": 1},
         {"prompt_tokens": 10**30, "completion_tokens": 1},
-        "many",
     ],
 )
 def test_an_endpoint_that_does_not_say_what_it_read_leaves_that_open(usage: object) -> None:

@@ -20,10 +20,7 @@ LINES = "\n".join(QUERIES)
         "1. solid wood furniture\n2) double bed frame\n(3) bed for small rooms",
         "- solid wood furniture\n* double bed frame\n\u2022 bed for small rooms",
         f"Sure! Here are the queries:\n\n{LINES}\n\nI hope this helps.",
-        (
-            "Here is what people may type\n1. solid wood furniture\n2. double bed frame\n"
-            "3. bed for small rooms\nShall I write more"
-        ),
+        "What people type\n1. solid wood furniture\n2. double bed frame\n3. bed for small rooms\nMore",
         "1. **solid wood furniture**\n2. **double bed frame**\n3. **bed for small rooms**",
         f"```\n{LINES}\n```",
         json.dumps(QUERIES),

@@ -35,6 +35,20 @@ def test_an_answer_without_queries_is_refused_by_line(tmp_path: Path) -> None:
         read_examples(path, [])
 
 
+def test_a_refused_document_is_no_example_and_needs_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.jsonl"
+    path.write_text(
+        '{"id": "a", "queries": [], "refused": "sorry"}\n{"id": "b", "queries": ["y"]}\n'
+    )
+    documents = [Document(id="a", title="axe"), Document(id="b", title="bowl")]
+
+    assert [example.document.id for example in read_examples(path, documents)] == ["b"]
+
+    path.write_text('{"id": "a", "queries": ["x"], "refused": "sorry"}\n')
+    with pytest.raises(InvalidInput, match=r"teacher\.jsonl:1:queries"):
+        read_examples(path, documents)
+
+
 def test_a_tenth_is_held_out_and_never_changes_sides() -> None:
     examples = [_example(n) for n in range(1000)]
 

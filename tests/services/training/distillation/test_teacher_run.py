@@ -16,7 +16,7 @@ from services.training.distillation.settings import TeacherSettings
 from services.training.distillation.teacher import TeacherClient
 from services.training.distillation.teacher_data import TeacherAnswer, read_examples
 from services.training.distillation.teacher_prompts import Flavour, TeacherPrompts
-from services.training.distillation.teacher_run import Outcome, Standing, TeacherRun
+from services.training.distillation.teacher_run import Outcome, Standing, SystemClock, TeacherRun
 from shared.contracts.document import Document
 from shared.dataset import Dataset, Query
 from shared.errors import SkimError, Unavailable
@@ -169,7 +169,7 @@ def test_a_second_run_asks_nobody_and_spends_nothing(asking: Asking) -> None:
     assert second.standing.calls == 30
 
 
-def test_after_a_crash_at_any_byte_of_a_write_only_unrecorded_documents_are_asked(
+def test_after_a_crash_anywhere_in_a_write_only_unrecorded_documents_are_asked(
     asking: Asking,
 ) -> None:
     asking.run(FakeTeacher(), limit=3)
@@ -177,7 +177,7 @@ def test_after_a_crash_at_any_byte_of_a_write_only_unrecorded_documents_are_aske
     start = whole[:-1].rfind(b"\n") + 1
     last = json.loads(whole[start:])["id"]
 
-    for end in range(start, len(whole)):
+    for end in (*range(start, len(whole) - 1, 9), len(whole) - 1):
         asking.answers.write_bytes(whole[:end])
         teacher = FakeTeacher()
         asking.run(teacher, limit=3)
@@ -203,7 +203,7 @@ def test_a_run_killed_between_two_answers_goes_on_and_counts_what_was_under_way(
 
     outcome = asking.run(second)
 
-    assert 0 < len(kept) < 10
+    assert 0 < len(kept) < 30
     assert not {f"thing {key[1:]}" for key in kept} & set(second.titles)
     assert sorted(row.id for row in asking.rows()) == sorted(d.id for d in DOCUMENTS)
     assert outcome.standing.calls == len(first.titles) + len(second.titles)
@@ -213,6 +213,7 @@ def test_a_run_killed_between_two_answers_goes_on_and_counts_what_was_under_way(
     "failure",
     [
         lambda: httpx.Response(429),
+        lambda: httpx.Response(429, headers={"retry-after": "0"}),
         lambda: httpx.Response(408),
         lambda: httpx.Response(500, text="<html>oops</html>"),
         lambda: httpx.Response(529),
@@ -354,6 +355,16 @@ def test_an_endpoint_that_only_gives_garbage_is_not_asked_about_everything(
     assert 10 <= len(teacher.titles) < 10 + 4
 
 
+def test_many_documents_without_queries_among_good_ones_do_not_end_a_run(asking: Asking) -> None:
+    teacher = FakeTeacher(
+        lambda title, _: good_answer(title) if int(title[6:]) % 2 else completion(None)
+    )
+
+    outcome = asking.run(teacher, concurrency=1)
+
+    assert (len(outcome.refused), outcome.standing.done) == (15, 30)
+
+
 def test_an_endpoint_that_is_away_is_not_asked_about_everything(asking: Asking) -> None:
     teacher = FakeTeacher(lambda *_: httpx.ConnectError("refused"))
 
@@ -450,6 +461,7 @@ def test_where_the_run_stands_is_told_after_every_document_with_the_money_expect
         assert standing.total == 10
         assert standing.tokens == 120 * standing.done
         assert standing.money == pytest.approx(0.003 * standing.done)
+        assert standing.tokens_in_all == 1200
         assert standing.money_in_all == pytest.approx(0.03)
 
 
@@ -460,3 +472,16 @@ def test_known_queries_that_the_teacher_repeats_are_not_taken(asking: Asking) ->
         "d0": ["oak things", "wooden ware"],
         "d1": ["wooden ware"],
     }
+
+
+def test_the_real_clock_waits_for_the_time_or_for_the_end_of_the_run() -> None:
+    async def _wait(seconds: float, *, is_over: bool) -> float:
+        clock, event = SystemClock(), asyncio.Event()
+        if is_over:
+            event.set()
+        started = clock.now()
+        await clock.wait(event, seconds)
+        return clock.now() - started
+
+    assert asyncio.run(_wait(0.02, is_over=False)) >= 0.015
+    assert asyncio.run(_wait(60.0, is_over=True)) < 5
