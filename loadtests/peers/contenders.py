@@ -39,7 +39,7 @@ def contenders(common: CommonSettings, *, threads: int) -> list[Contender]:
         Contender(
             OURS,
             "slots",
-            ["16"],
+            ["32"],
             lambda slots: _start(OURS, str(common.models / "slm"), "--slots", slots),
         ),
         Contender(

@@ -21,6 +21,8 @@ from loadtests.peers.protocol import Job, Transcript, serve
 
 BATCH_TOKENS = 2048
 """Most tokens of one `llama_decode`; a longer prompt would have to be cut."""
+STEP_PROMPT_TOKENS = 512
+"""Prompt tokens that join in one step; a prompt that is longer joins alone."""
 
 
 def main() -> None:
@@ -30,11 +32,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sequences", type=int, default=16)
     parser.add_argument("--sequence-tokens", type=int, default=1024)
-    parser.add_argument("--ubatch", type=int, default=512)
-    parser.add_argument("--unified", action="store_true", help="one KV buffer for all sequences")
-    parser.add_argument("--apart", action="store_true", help="prompts in a decode of their own")
-    parser.add_argument("--flash", type=int, default=-1, help="-1 auto, 0 off, 1 on")
-    parser.add_argument("--step-prompt-tokens", type=int, default=512)
     options = parser.parse_args()
     decoder = Decoder(options)
     serve(decoder.complete)
@@ -66,11 +63,10 @@ class Decoder:
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx = options.sequences * options.sequence_tokens
         settings.n_batch = BATCH_TOKENS
-        settings.n_ubatch = options.ubatch
+        settings.n_ubatch = STEP_PROMPT_TOKENS
         settings.n_seq_max = options.sequences
         settings.n_threads = settings.n_threads_batch = options.threads
-        settings.flash_attn_type = options.flash
-        settings.kv_unified = options.unified
+        settings.kv_unified = True  # as fast or faster than a buffer a sequence
         settings.no_perf = True
         self._context = llama_cpp.llama_init_from_model(model, settings)
         if not self._context:
@@ -85,25 +81,18 @@ class Decoder:
         free = list(range(self._options.sequences))
         active: dict[int, _Sequence] = {}
         while waiting or active:
-            joined = self._admit(job, transcript, waiting, free)
-            active |= joined
+            active |= self._admit(job, transcript, waiting, free)
             if not active:
                 time.sleep(max(0.0, job.arrivals[waiting[0]] - transcript.now()))
                 continue
-            steps = [active]
-            if self._options.apart and joined:
-                going_on = {n: one for n, one in active.items() if n not in joined}
-                steps = [joined, going_on] if going_on else [joined]
-            for step in steps:
-                best = self._decode(step)
-                for number, token in zip(list(step), best, strict=True):
-                    sequence = active[number]
-                    sequence.held += len(sequence.new)
-                    sequence.new = [token]
-                    if not transcript.add(sequence.row, token, job):
-                        del active[number]
-                        free.append(number)
-                        llama_cpp.llama_memory_seq_rm(self._memory, number, -1, -1)
+            for number, token in zip(list(active), self._decode(active), strict=True):
+                sequence = active[number]
+                sequence.held += len(sequence.new)
+                sequence.new = [token]
+                if not transcript.add(sequence.row, token, job):
+                    del active[number]
+                    free.append(number)
+                    llama_cpp.llama_memory_seq_rm(self._memory, number, -1, -1)
 
     def _admit(
         self, job: Job, transcript: Transcript, waiting: deque[int], free: list[int]
@@ -114,7 +103,7 @@ class Decoder:
         while waiting and free and job.arrivals[waiting[0]] <= transcript.now():
             prompt = job.prompts[waiting[0]]
             tokens += len(prompt)
-            if joined and tokens > self._options.step_prompt_tokens:
+            if joined and tokens > STEP_PROMPT_TOKENS:
                 break
             joined[free.pop()] = _Sequence(waiting.popleft(), prompt)
         return joined

@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--slots", type=int, default=32)
     options = parser.parse_args()
     with LanguageModel(options.model, threads=options.threads, slots=options.slots) as model:
         serve(lambda job, transcript: complete(model, job, transcript))
