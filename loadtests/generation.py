@@ -3,7 +3,8 @@
 Everyone completes the same 200 prompts of mixed lengths greedily on the same two threads, in one run and in turns:
 transformers (float32) and onnxruntime-genai (int4) in static batches, llama.cpp (4 bits) and ours with
 continuous batching. Each peer first shows on a sample which of its batch sizes or types is best for it.
-All documents at once give the throughputs and their ratios; then the same ones come at random moments.
+Documents that come at once, half of them a turn, give the throughputs and their ratios; then the first half comes
+again at random moments, for those with continuous batching.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 
@@ -38,8 +39,9 @@ TURNS = 2
 LOAD = 0.7
 """Documents that come at random moments come at this share of what ours can carry."""
 _MAX_NEW_TOKENS = 64
-_TRIED_ON = 32  # documents on which a peer shows which of its settings is best
-_SLOW = {TRANSFORMERS: 64}  # documents that stand for all: the same mix of lengths
+_TRIED_ON = 16  # documents on which a peer shows which of its settings is best
+_SLOW = {TRANSFORMERS: 64, GENAI: 64}  # documents that stand for all: the same mix of lengths
+_COMPARED_WITH_ALONE = 100  # documents
 _RATIOS = {
     "ratio_vs_transformers": TRANSFORMERS,
     "ratio_vs_llama_cpp": LLAMA_CPP,
@@ -81,9 +83,10 @@ def measure(
     sample = job.part(spread(_TRIED_ON, lengths))
     chosen = {contender.name: best_choice(contender, sample) for contender in taking_part}
     jobs = {
-        contender.name: job.part(spread(_SLOW[contender.name], lengths))
-        if contender.name in _SLOW
-        else job
+        contender.name: [
+            job.part(spread(_SLOW.get(contender.name, len(lengths)), lengths)[turn::TURNS])
+            for turn in range(TURNS)
+        ]
         for contender in taking_part
     }
     with ExitStack() as running:
@@ -93,18 +96,16 @@ def measure(
         }
         for decoder in decoders.values():
             warm_up(decoder, job)
-        at_once = take_turns(decoders, jobs, TURNS)
+        at_once = take_turns(decoders, jobs)
         speeds = {
-            name: reduce(add, (speed_of(jobs[name], one, line_ends) for one in written))
+            name: reduce(add, map(partial(speed_of, line_ends=line_ends), jobs[name], written))
             for name, written in at_once.items()
         }
         rate = LOAD * speeds[OURS].documents_per_second
-        later = replace(job, arrivals=poisson(len(lengths), per_second=rate, seed=seed))
-        random = take_turns(
-            {name: decoder for name, decoder in decoders.items() if name not in _SLOW},
-            dict.fromkeys(decoders, later),
-            1,
-        )
+        arrivals = poisson(len(jobs[OURS][0].prompts), per_second=rate, seed=seed)
+        later = replace(jobs[OURS][0], arrivals=arrivals)
+        continuous = {name: decoder for name, decoder in decoders.items() if name not in _SLOW}
+        random = take_turns(continuous, {name: [later] for name in continuous})
     figures: Figures = {
         "documents": len(lengths),
         "prompt_tokens_per_document": round(sum(lengths) / len(lengths), 1),
@@ -134,10 +135,12 @@ def ratios(speeds: Mapping[str, Speed]) -> Figures:
 
 def _identity(folder: Path, job: Job) -> Figures:
     """Return how many texts are the same alone and in the crowd, and how many differ without a near-tie."""
+    rows = spread(_COMPARED_WITH_ALONE, [len(prompt) for prompt in job.prompts])
     found = measure_identity(
-        folder, job.prompts, end_id=job.end_id, max_new_tokens=job.max_new_tokens
+        folder, job.part(rows).prompts, end_id=job.end_id, max_new_tokens=job.max_new_tokens
     )
     return {
+        "compared_with_alone": len(rows),
         "identical_fraction": round(found.identical_fraction, 4),
         "unexplained_differences": found.unexplained_differences,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ def best_choice(contender: Contender, job: Job) -> str:
         with contender.start(choice) as decoder:
             warm_up(decoder, job)
             seconds[choice] = max(decoder.complete(job).finished_seconds)
+        _tell(f"{contender.name}, {contender.setting} {choice}", seconds[choice])
     return min(seconds, key=lambda choice: seconds[choice])
 
 
@@ -48,14 +50,20 @@ def warm_up(decoder: Completes, job: Job) -> None:
 
 
 def take_turns(
-    decoders: Mapping[str, Completes], jobs: Mapping[str, Job], turns: int
+    decoders: Mapping[str, Completes], jobs: Mapping[str, Sequence[Job]]
 ) -> dict[str, list[Transcript]]:
-    """Return each decoder's transcripts of its own job, one a turn: A B C, A B C.
+    """Return each decoder's transcripts of its own jobs, one a turn: A B C, A B C.
 
     What changes on the machine meanwhile meets all of them alike.
     """
     written: dict[str, list[Transcript]] = {name: [] for name in decoders}
-    for _ in range(turns):
+    for turn in range(max(map(len, jobs.values()))):
         for name, decoder in decoders.items():
-            written[name].append(decoder.complete(jobs[name]))
+            written[name].append(decoder.complete(jobs[name][turn]))
+            _tell(name, max(written[name][-1].finished_seconds))
     return written
+
+
+def _tell(what: str, seconds: float) -> None:
+    """Say on stderr how far the benchmark is: it takes minutes."""
+    print(f"{what}: {seconds:.1f} s", file=sys.stderr, flush=True)

@@ -48,11 +48,11 @@ def contenders(common: CommonSettings, *, threads: int) -> list[Contender]:
             LLAMA_CPP_TYPES,
             lambda kind: _start(LLAMA_CPP, str(models.gguf(kind))),
         ),
-        Contender(GENAI, "batch_size", ["8", "16", "32"], _static(GENAI, str(models.genai()))),
+        Contender(GENAI, "batch_size", ["16", "32"], _static(GENAI, str(models.genai()))),
         Contender(
             TRANSFORMERS,
             "batch_size",
-            ["8", "16", "32"],
+            ["16", "32"],
             _static(TRANSFORMERS, str(models.merged())),
         ),
     ]

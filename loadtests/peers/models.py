@@ -12,7 +12,7 @@ from services.cli.models import SHIPPED, name_of_adapter
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
 from shared.errors import InvalidInput, NotFound, SkimError
 
-LLAMA_CPP_TYPES = ("Q4_0", "Q4_0-pure", "Q4_1", "Q4_K_M", "Q8_0")
+LLAMA_CPP_TYPES = ("Q4_0", "Q4_1", "Q4_K_M", "Q8_0")
 _MERGED, _FLOAT32 = "merged", "float32.gguf"
 
 

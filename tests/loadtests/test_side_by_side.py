@@ -48,7 +48,7 @@ def test_decoders_work_in_turns_each_on_its_own_job() -> None:
     seen: list[tuple[str, int]] = []
     decoders = {name: TimedDecoder(name, 1.0, seen) for name in ("ours", "theirs")}
 
-    written = take_turns(decoders, {"ours": JOB, "theirs": JOB.part([0])}, 2)
+    written = take_turns(decoders, {"ours": [JOB, JOB], "theirs": [JOB.part([0])] * 2})
 
     assert seen == [("ours", 3), ("theirs", 1), ("ours", 3), ("theirs", 1)]
     assert [len(one.tokens) for one in written["theirs"]] == [1, 1]
