@@ -1,144 +1,181 @@
-"""How fast the SLM writes, against transformers with the same weights: `python -m loadtests.generation --json`.
+"""How fast the SLM writes, beside other decoders of the same weights: `python -m loadtests.generation --json`.
 
-Both read the same documents with the same prompts, greedily, in one run and in turns (ours, theirs, ours, theirs).
-transformers runs in float32 at the batch size that is best for it among those tried; ours is the served int4 model.
+Everyone completes the same 200 prompts of mixed lengths greedily on the same two threads, in one run and in turns:
+transformers (float32) and onnxruntime-genai (int4) in static batches, llama.cpp (4 bits) and ours with
+continuous batching. Each peer first shows on a sample which of its batch sizes or types is best for it.
+Documents that come at once, half of them a turn, give the throughputs and their ratios; then the first half comes
+again at random moments, for those with continuous batching.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import tempfile
-import time
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
-from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM
+from tokenizers import Tokenizer
 
-from loadtests.results import save
-from services.generation.language_model import LanguageModel
-from services.generation.sampling import Sampling
-from services.training.distillation.export import merge_adapter
-from services.training.model_sources import SMOLLM2, fetch
-from shared.contracts.document import Document
-from shared.dataset import read_documents
+from loadtests import results
+from loadtests.arrivals import all_at_once, poisson
+from loadtests.identity import measure_identity
+from loadtests.mixed_documents import LANDING_PAGES, mixed_documents, spread
+from loadtests.peers.contenders import GENAI, OURS, TRANSFORMERS, contenders
+from loadtests.peers.install import LLAMA_CPP
+from loadtests.peers.protocol import Job
+from loadtests.side_by_side import Contender, best_choice, take_turns, warm_up
+from loadtests.written import Speed, speed_of
+from shared.errors import SkimError
 from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
 
-ADAPTER = Path(__file__).resolve().parents[1] / "deploy" / "models" / "slm-things"
-GREEDY = Sampling(temperature=0, max_new_tokens=64)
-PEER_BATCH_SIZES = (4, 8, 16, 32)
+THREADS = 2
+TURNS = 2
+LOAD = 0.7
+"""Documents that come at random moments come at this share of what ours can carry."""
+_MAX_NEW_TOKENS = 64
+_TRIED_ON = 16  # documents on which a peer shows which of its settings is best
+_SLOW = {TRANSFORMERS: 64, GENAI: 64}  # documents that stand for all: the same mix of lengths
+_COMPARED_WITH_ALONE = 100  # documents
+_RATIOS = {
+    "ratio_vs_transformers": TRANSFORMERS,
+    "ratio_vs_llama_cpp": LLAMA_CPP,
+    "ratio_vs_static": GENAI,
+}
 
-Tokens = list[list[int]]
-Runner = Callable[[Sequence[list[int]]], Tokens]
+Figures = dict[str, results.Value]
 
 
-def main() -> None:
-    """Run the benchmark and print its figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--save", action="store_true", help="write loadtests/results/generation.json"
-    )
-    parser.add_argument("--documents", type=int, default=64)
-    parser.add_argument(
-        "--data", type=Path, help="documents.jsonl (default: the catalogue things)"
-    )
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and save where asked; 1 if an error of ours stopped it."""
+    options = _options(arguments)
     common = CommonSettings()
-    path = options.data or common.data / "things" / "documents.jsonl"
-    documents = _spread(list(read_documents(path)), options.documents)
-    figures = measure(common, documents)
+    try:
+        job, line_ends = _job(common, options.pages, options.documents)
+        figures = measure(contenders(common, threads=THREADS), job, line_ends)
+        figures |= _identity(common.models / "slm", job)
+    except SkimError as error:
+        print(f"loadtests.generation: {error}", file=sys.stderr)
+        return 1
     if options.save:
-        save("generation", figures)
-    print(json.dumps(figures) if options.json else json.dumps(figures, indent=2))
+        results.save("generation", figures)
+    print(json.dumps(figures) if options.json else results.markdown_table(figures))
+    return 0
 
 
-def measure(common: CommonSettings, documents: Sequence[Document]) -> dict[str, Any]:
-    """Time both on `documents`, twice each in turns; figures are means over the two runs."""
-    folder = common.models / "slm"
-    tokenizer = PromptTokenizer(folder / "tokenizer.json")
-    prompts = [tokenizer.encode_prompt(document) for document in documents]
-    ours = _ours(LanguageModel(folder), tokenizer.end_id)
-    with tempfile.TemporaryDirectory() as scratch:
-        merge_adapter(fetch(SMOLLM2, common.models / "sources"), ADAPTER, Path(scratch))
-        model = AutoModelForCausalLM.from_pretrained(scratch, dtype=torch.float32).eval()
-    sample = prompts[: max(PEER_BATCH_SIZES)]
-    rates = {
-        size: _timed(_theirs(model, tokenizer.end_id, size), sample)[1]
-        for size in PEER_BATCH_SIZES
+def measure(
+    taking_part: Sequence[Contender], job: Job, line_ends: Collection[int], *, seed: int = 0
+) -> Figures:
+    """Return the figures of one run.
+
+    Args:
+        taking_part: ours and its peers.
+        job: what each does; its documents come at once.
+        line_ends: the tokens that end a line.
+        seed: of the random arrivals.
+    """
+    lengths = [len(prompt) for prompt in job.prompts]
+    sample = job.part(spread(_TRIED_ON, lengths))
+    chosen = {contender.name: best_choice(contender, sample) for contender in taking_part}
+    jobs = {
+        contender.name: [
+            job.part(spread(_SLOW.get(contender.name, len(lengths)), lengths)[turn::TURNS])
+            for turn in range(TURNS)
+        ]
+        for contender in taking_part
     }
-    best = max(rates, key=lambda size: rates[size])
-    theirs = _theirs(model, tokenizer.end_id, best)
-    ours(prompts[:4])  # warm-up
-    runs = [(_timed(ours, prompts), _timed(theirs, prompts)) for _ in range(2)]
-    ours_rate = statistics.mean(run[0][1] for run in runs)
-    theirs_rate = statistics.mean(run[1][1] for run in runs)
+    with ExitStack() as running:
+        decoders = {
+            contender.name: running.enter_context(contender.start(chosen[contender.name]))
+            for contender in taking_part
+        }
+        for decoder in decoders.values():
+            warm_up(decoder, job)
+        at_once = take_turns(decoders, jobs)
+        speeds = {
+            name: reduce(add, map(partial(speed_of, line_ends=line_ends), jobs[name], written))
+            for name, written in at_once.items()
+        }
+        rate = LOAD * speeds[OURS].documents_per_second
+        arrivals = poisson(len(jobs[OURS][0].prompts), per_second=rate, seed=seed)
+        later = replace(jobs[OURS][0], arrivals=arrivals)
+        continuous = {name: decoder for name, decoder in decoders.items() if name not in _SLOW}
+        random = take_turns(continuous, {name: [later] for name in continuous})
+    figures: Figures = {
+        "documents": len(lengths),
+        "prompt_tokens_per_document": round(sum(lengths) / len(lengths), 1),
+        **ratios(speeds),
+        "peak_rss_mb": round(max(one.peak_rss_mb for one in at_once[OURS] + random[OURS])),
+        "poisson_arrivals_per_second": round(rate, 2),
+    }
+    for contender in taking_part:
+        prefix = "" if contender.name == OURS else f"{contender.name}_"
+        figures[f"{prefix}{contender.setting}"] = chosen[contender.name]
+        figures |= _row(prefix, speeds[contender.name])
+        if contender.name in random:
+            (written,) = random[contender.name]
+            figures |= _row(f"{prefix}poisson_", speed_of(later, written, line_ends))
+    return figures
+
+
+def ratios(speeds: Mapping[str, Speed]) -> Figures:
+    """Return how many times as many documents ours finishes as each peer that took part."""
+    ours = speeds[OURS].documents_per_second
     return {
-        "documents": len(documents),
-        "documents_per_second": round(ours_rate, 2),
-        "tokens_per_second": round(statistics.mean(run[0][0] / run[0][2] for run in runs), 1),
-        "new_tokens_per_document": round(runs[0][0][0] / len(documents), 1),
-        "prompt_tokens_per_document": round(sum(map(len, prompts)) / len(prompts), 1),
-        "transformers_documents_per_second": round(theirs_rate, 2),
-        "transformers_batch_size": best,
-        "ratio_vs_transformers": round(ours_rate / theirs_rate, 2),
+        name: round(ours / speeds[peer].documents_per_second, 2)
+        for name, peer in _RATIOS.items()
+        if peer in speeds
     }
 
 
-def _timed(run: Runner, prompts: Sequence[list[int]]) -> tuple[int, float, float]:
-    """Return (new tokens, documents a second, seconds)."""
-    started = time.perf_counter()
-    tokens = sum(map(len, run(prompts)))
-    seconds = time.perf_counter() - started
-    return tokens, len(prompts) / seconds, seconds
+def _identity(folder: Path, job: Job) -> Figures:
+    """Return how many texts are the same alone and in the crowd, and how many differ without a near-tie."""
+    rows = spread(_COMPARED_WITH_ALONE, [len(prompt) for prompt in job.prompts])
+    found = measure_identity(
+        folder, job.part(rows).prompts, end_id=job.end_id, max_new_tokens=job.max_new_tokens
+    )
+    return {
+        "compared_with_alone": len(rows),
+        "identical_fraction": round(found.identical_fraction, 4),
+        "unexplained_differences": found.unexplained_differences,
+    }
 
 
-def _ours(model: LanguageModel, end_id: int) -> Runner:
-    return lambda prompts: [
-        completion.ids
-        for completion in model.complete(
-            prompts, end_id=end_id, sampling=GREEDY, seeds=[0] * len(prompts)
-        )
-    ]
+def _row(prefix: str, speed: Speed) -> Figures:
+    return {
+        f"{prefix}documents_per_second": round(speed.documents_per_second, 2),
+        f"{prefix}tokens_per_second": round(speed.tokens_per_second, 1),
+        f"{prefix}tokens_per_document": round(speed.tokens_per_document, 1),
+        f"{prefix}first_query_p50_ms": round(speed.first_query_p50_ms),
+    }
 
 
-def _theirs(model: Any, end_id: int, batch_size: int) -> Runner:  # noqa: ANN401  (untyped library)
-    def _run(prompts: Sequence[list[int]]) -> Tokens:
-        written: Tokens = []
-        rows = sorted(prompts, key=len)  # the same kindness as ours: little padding
-        for start in range(0, len(rows), batch_size):
-            batch = rows[start : start + batch_size]
-            width = max(map(len, batch))
-            ids = torch.full((len(batch), width), end_id)
-            mask = torch.zeros((len(batch), width), dtype=torch.long)
-            for row, prompt in enumerate(batch):
-                ids[row, width - len(prompt) :] = torch.tensor(prompt)
-                mask[row, width - len(prompt) :] = 1
-            with torch.inference_mode():
-                output = model.generate(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    max_new_tokens=GREEDY.max_new_tokens,
-                    do_sample=False,
-                    eos_token_id=end_id,
-                    pad_token_id=end_id,
-                )
-            for row in output[:, width:].tolist():
-                written.append(row[: row.index(end_id)] if end_id in row else row)
-        return written
-
-    return _run
+def _job(common: CommonSettings, pages: Path, count: int) -> tuple[Job, set[int]]:
+    """Return the prompts of mixed documents as a job, and the tokens that end a line."""
+    path = common.models / "slm" / "tokenizer.json"
+    tokenizer = PromptTokenizer(path)
+    documents = mixed_documents(common.data / "things" / "documents.jsonl", pages, count)
+    prompts = [tokenizer.encode_prompt(document) for document in documents]
+    vocabulary = Tokenizer.from_file(str(path)).get_vocab_size()
+    line_ends = {token for token in range(vocabulary) if "\n" in tokenizer.decode([token])}
+    return Job(prompts, all_at_once(count), _MAX_NEW_TOKENS, tokenizer.end_id), line_ends
 
 
-def _spread(documents: Sequence[Document], count: int) -> list[Document]:
-    """Return `count` documents evenly spread over the file."""
-    step = max(1, len(documents) // count)
-    return list(documents[::step][:count])
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.generation", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_argument(
+        "--save", action="store_true", help="keep the figures in loadtests/results"
+    )
+    parser.add_argument("--documents", type=int, default=200, help="how many")
+    parser.add_argument("--pages", type=Path, default=LANDING_PAGES, help="landing pages")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
