@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServerSettings
@@ -45,3 +47,11 @@ class GenerationSettings(ServerSettings):
     timeout_seconds: float = Field(default=110.0, gt=0)
     """Longest a document may take; a request may ask for less. Below `SKIM_REQUEST_TIMEOUT_SECONDS`, so
     that who waits hears why."""
+
+    @model_validator(mode="after")
+    def _samples_fit(self) -> Self:
+        if self.samples > self.slots:
+            raise ValueError(
+                f"samples is {self.samples}, expected at most {self.slots} (the slots)"
+            )
+        return self

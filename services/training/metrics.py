@@ -131,12 +131,14 @@ def _resampled(metrics: Sequence[PerQuery], resamples: int, seed: int) -> NDArra
     for start in range(0, resamples, _RESAMPLES_PER_STEP):
         size = min(_RESAMPLES_PER_STEP, resamples - start)
         times_drawn = random.multinomial(queries, np.full(queries, 1 / queries), size=size)
-        estimates.append((times_drawn @ value) / (times_drawn @ base))
+        bases = times_drawn @ base
+        ratios = np.full(bases.shape, np.nan)  # where nothing was drawn to divide by
+        estimates.append(np.divide(times_drawn @ value, bases, out=ratios, where=bases > 0))
     return np.concatenate(estimates).T
 
 
 def _bounds(estimates: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.percentile(estimates, [2.5, 97.5])
+    low, high = np.nanpercentile(estimates, [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -277,7 +277,15 @@ class TinyService:
         (folder / "models" / "slm").symlink_to(slm)
         self.common = CommonSettings(home=folder)
         self.settings = GenerationSettings.model_validate(
-            {"threads": 1, "slots": 2, "max_new_tokens": 8, "max_metadata_tokens": 200, **settings}
+            {
+                "threads": 1,
+                "slots": 2,
+                "samples": 1,
+                "min_log_probability": None,
+                "max_new_tokens": 8,
+                "max_metadata_tokens": 200,
+                **settings,
+            }
         )
         self.app = build_app(self.common, self.settings)
 
