@@ -28,9 +28,6 @@ from shared.dataset import write_lines
 from shared.errors import InvalidInput, SkimError, Unavailable
 
 app = typer.Typer(help="Teach the small language model what a large one writes.")
-app.command()(tune)
-app.command()(export)
-app.command()(evaluate)
 
 
 @app.command()
@@ -147,3 +144,7 @@ def _summary(outcome: Outcome) -> dict[str, object]:
         "refused": outcome.refused,
         "unanswered": outcome.unanswered,
     }
+
+
+for command in (tune, export, evaluate):  # after `ask`, in the order they are used
+    app.command()(command)
