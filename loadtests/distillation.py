@@ -48,7 +48,7 @@ def main() -> None:
 
 def table(figures: Mapping[str, Any]) -> list[Row]:
     """Return a line a row, and two for what the shipped student writes for pages and other languages."""
-    rows = [
+    rows: list[Row] = [
         {"row": name, **{column: row[column] for column in COLUMNS}}
         for name, row in figures["rows"].items()
     ]
