@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,9 +66,10 @@ def evaluate(
     if answers is None and not is_things:
         raise InvalidInput("--answers is needed: answers are shipped for things only")
     source, answers = data_folder(folder), answers or TEACHER / "things.jsonl"
-    kept = written or (KEPT if is_things else source / "written")
     dataset = read_dataset(source)
     judge = _judge(dataset, answers, documents, skip)
+    is_report = is_things and answers == TEACHER / "things.jsonl" and not skip
+    kept = written or (KEPT if is_report else _kept_apart(source, answers))
     writers = Writers(source, dataset, answers)
     qualities = {}
     for name in names:
@@ -75,12 +77,17 @@ def evaluate(
         qualities[name] = judge.judge(taken, min_similarity)
     figures = as_figures(qualities, shipped=SHIPPED_ROW)
     figures |= {"min_similarity": min_similarity, "documents": len(judge.documents)}
-    if SHIPPED_ROW in names and is_things and not skip:
+    if SHIPPED_ROW in names and is_report:
         figures["shipped_elsewhere"] = _elsewhere(writers, kept, regenerate=regenerate)
     if as_json:
         print_json(figures)
     else:
         out.print(as_table(figures))
+
+
+def _kept_apart(source: Path, answers: Path) -> Path:
+    """Return where rows are kept that are not the shipped report's: a folder for each file of answers."""
+    return source / "written" / hashlib.sha256(answers.read_bytes()).hexdigest()[:8]
 
 
 def _chosen(rows: str | None) -> Sequence[str]:

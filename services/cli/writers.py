@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
     from services.training.distillation.quality import Written
+    from services.training.distillation.sft import FineTuneSettings
+    from services.training.distillation.teacher_data import Example
 
 CARDS = "written.json"
 """Beside what rows wrote: which model wrote it, how, when, and the file's sha256."""
@@ -143,25 +145,26 @@ class Writers:
             build_models(self._common.models, SHIPPED)
             return self._common.models / "slm"
         home = self._common.home / "distill"
-        adapter = home / row if student.teacher is not None else None
-        target = home / f"{row if adapter else 'untuned'}-onnx"
-        if not (target / "generator.json").exists():
-            if adapter is not None and not (adapter / "adapter_model.safetensors").exists():
-                self._tune(student, student.teacher or Teacher.ANSWERS, adapter)
-            err.print(f"Exporting the student of {row}")
-            self._export(adapter, target)
-        return target
-
-    def _tune(self, student: Student, teacher: Teacher, adapter: Path) -> None:
+        if student.teacher is None:
+            return self._exported(None, home / "untuned-onnx")
         from services.training.distillation.students import SETTINGS
 
+        examples = self._examples(student.teacher)
+        settings = replace(SETTINGS, reads_metadata=student.reads_metadata)
+        adapter = home / f"{row}-{_digest(examples, settings)}"
+        if not (adapter / "adapter_model.safetensors").exists():
+            tune_student(examples, None, adapter, settings)
+        return self._exported(adapter, adapter.with_name(f"{adapter.name}-onnx"))
+
+    def _examples(self, teacher: Teacher) -> list[Example]:
         answers = None if teacher is Teacher.CLICKS else self._answers
-        tune_student(
-            taught_examples(self._folder, teacher, answers, None),
-            None,
-            adapter,
-            replace(SETTINGS, reads_metadata=student.reads_metadata),
-        )
+        return taught_examples(self._folder, teacher, answers, None)
+
+    def _exported(self, adapter: Path | None, target: Path) -> Path:
+        if not (target / "generator.json").exists():
+            err.print(f"Exporting {target.name}")
+            self._export(adapter, target)
+        return target
 
     def _export(self, adapter: Path | None, target: Path) -> None:
         from services.training.distillation.base_model import base_folder
@@ -189,6 +192,12 @@ def _write_all(
         lines.append(Written(document_id=document.id, queries=generated.queries, dropped=dropped))
         advance(len(lines), len(documents))
     return lines
+
+
+def _digest(examples: Sequence[Example], settings: FineTuneSettings) -> str:
+    """Return 8 hex digits of what a student learns from and how: others are other students."""
+    taught = [[example.document.model_dump(), list(example.queries)] for example in examples]
+    return hashlib.sha256(orjson.dumps([taught, asdict(settings)])).hexdigest()[:8]
 
 
 def _keep_card(path: Path, row: str, written: Path, card: Mapping[str, Any]) -> None:

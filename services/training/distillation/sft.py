@@ -176,7 +176,9 @@ class _Run:
             self._step += 1
             if progress:
                 progress(self._step, self._steps, f"held-out loss {min(self.losses):.3f}")
-            if self._step % self._settings.checkpoint_steps == 0:
+            # an epoch's last step is saved with its measurement: resumed without, it would go unmeasured
+            ends_epoch = self._step % self._steps_an_epoch == 0
+            if self._step % self._settings.checkpoint_steps == 0 and not ends_epoch:
                 self._save(folder)
         self.losses.append(self._held_out_loss())
         if self.losses[-1] == min(self.losses):

@@ -1,5 +1,6 @@
 """`skim distill evaluate` on a data folder and on what rows wrote before."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -40,10 +41,15 @@ def _evaluate(folder: Path, *options: str) -> Result:
     return CliRunner().invoke(app, command)
 
 
+def _kept(folder: Path) -> Path:
+    answers = (folder.parent / "answers.jsonl").read_bytes()
+    return folder / "written" / hashlib.sha256(answers).hexdigest()[:8]
+
+
 def _keep(folder: Path, row: str, query: str) -> None:
     lines = [json.dumps({"document_id": name, "queries": [query]}) for name in HELD]
-    (folder / "written").mkdir(exist_ok=True)
-    write_lines(folder / "written" / f"{row}.jsonl.gz", lines)
+    _kept(folder).mkdir(parents=True, exist_ok=True)
+    write_lines(_kept(folder) / f"{row}.jsonl.gz", lines)
 
 
 def test_rows_written_before_are_judged_and_compared_with_the_shipped_one(folder: Path) -> None:
@@ -61,12 +67,12 @@ def test_rows_written_before_are_judged_and_compared_with_the_shipped_one(folder
 
 def test_a_row_that_was_not_written_yet_is_written_and_kept(folder: Path) -> None:
     first = _evaluate(folder, "--rows", "key_phrases", "--json")
-    kept = (folder / "written" / "key_phrases.jsonl.gz").read_bytes()
+    kept = (_kept(folder) / "key_phrases.jsonl.gz").read_bytes()
     second = _evaluate(folder, "--rows", "key_phrases", "--json")
 
-    card = json.loads((folder / "written" / "written.json").read_text())["key_phrases"]
+    card = json.loads((_kept(folder) / "written.json").read_text())["key_phrases"]
     assert json.loads(first.stdout) == json.loads(second.stdout)
-    assert (folder / "written" / "key_phrases.jsonl.gz").read_bytes() == kept
+    assert (_kept(folder) / "key_phrases.jsonl.gz").read_bytes() == kept
     assert card["generator"].startswith("yake-")
     assert card["documents"] == len(HELD)
 
@@ -89,3 +95,17 @@ def test_an_unknown_row_and_missing_answers_are_told(folder: Path) -> None:
     assert "best" in str(unknown.exception)
     assert isinstance(missing.exception, InvalidInput)
     assert "--answers" in str(missing.exception)
+
+
+def test_what_rows_wrote_after_other_answers_is_not_taken_for_theirs(folder: Path) -> None:
+    _keep(folder, "key_phrases", "sweet fruit")
+    before = json.loads(_evaluate(folder, "--rows", "key_phrases", "--json").stdout)
+    write(
+        folder.parent / "answers.jsonl",
+        jsonl(*({"id": name, "queries": ["wood tool"]} for name in HELD)),
+    )
+
+    after = json.loads(_evaluate(folder, "--rows", "key_phrases", "--json").stdout)
+
+    assert before["rows"]["key_phrases"]["queries_per_document"] == 1
+    assert after["rows"]["key_phrases"]["queries_per_document"] > 1

@@ -7,8 +7,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from services.generation.language_model import LanguageModel, Sampling
+from services.training.distillation.batches import encode
 from services.training.distillation.export import export_language_model, merge_adapter
-from services.training.distillation.sft import FineTuneSettings, fine_tune
+from services.training.distillation.sft import FineTuneSettings, _Run, fine_tune
 from services.training.distillation.teacher_data import Example
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer
@@ -128,6 +129,33 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tmp_path: Path) -> 
     )
     assert all((whole[name] == cut[name]).all() for name in whole)
     assert not (tmp_path / "cut.checkpoint").exists()
+
+
+class KilledWhileMeasuring(_Run):
+    """Dies in the measurement after the last step of the first epoch."""
+
+    def _held_out_loss(self) -> float:
+        if self.losses:
+            raise KeyboardInterrupt
+        return super()._held_out_loss()
+
+
+def test_a_run_killed_while_it_measures_an_epoch_measures_it_when_it_goes_on(
+    tmp_path: Path,
+) -> None:
+    base = write_language_model(tmp_path / "base")
+    tokenizer = PromptTokenizer(base / "tokenizer.json")
+    settings = FineTuneSettings(rank=2, alpha=4, epochs=1, batch_size=4, checkpoint_steps=1)
+    learn, held = (
+        [encode(tokenizer, example) for example in _examples(count)] for count in (8, 2)
+    )
+    folder = tmp_path / "a.checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        KilledWhileMeasuring(base, 0, learn, held, settings).train_epoch(folder, None)
+
+    report = fine_tune(base, _examples(8), _examples(2), tmp_path / "a", settings)
+
+    assert len(report.held_out_losses) == 2
 
 
 def test_other_answers_do_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
