@@ -17,12 +17,12 @@ from services.training.distillation.budget import Budget, Cost, Limits
 from services.training.distillation.journal import Journal
 from services.training.distillation.settings import TeacherSettings
 from services.training.distillation.teacher import TeacherClient
-from services.training.distillation.teacher_data import TeacherAnswer, read_taught
-from services.training.distillation.teacher_prompts import (
-    Flavour,
-    TeacherPrompts,
+from services.training.distillation.teacher_data import (
+    TeacherAnswer,
     read_for_teacher,
+    read_taught,
 )
+from services.training.distillation.teacher_prompts import Flavour, TeacherPrompts
 from services.training.distillation.teacher_run import Outcome, Standing, TeacherRun
 from shared.dataset import write_lines
 from shared.errors import InvalidInput, SkimError, Unavailable

@@ -17,9 +17,9 @@ from services.training.distillation.teacher_data import (
     Example,
     hold_out,
     read_examples,
+    read_for_teacher,
     read_taught,
 )
-from shared.dataset import read_dataset
 from shared.errors import InvalidInput
 from shared.settings import CommonSettings
 
@@ -138,12 +138,12 @@ def export(
 def taught_examples(
     folder: Path, teacher: Teacher, answers: Path | None, pages: Path | None
 ) -> list[Example]:
-    """Return what the teacher of this name teaches.
+    """Return what the teacher of this name teaches; a query that any split holds out teaches nothing.
 
     Raises:
         InvalidInput: the teacher's files are missing.
     """
-    dataset = read_dataset(folder)
+    dataset = read_for_teacher(folder)
     examples: list[Example] = []
     if teacher is not Teacher.CLICKS:
         if answers is None and pages is None:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from services.training.distillation.budget import Cost
 from shared.contracts.base import Contract, Identifier, NonBlank, QueryText
 from shared.contracts.document import Document
-from shared.dataset import read_rows
+from shared.dataset import Dataset, read_dataset, read_rows
 
 HELD_OUT_SHARE = 0.1
 
@@ -52,6 +52,26 @@ class Example:
 
     document: Document
     queries: Sequence[str]
+
+
+def read_for_teacher(folder: Path) -> Dataset:
+    """Read a data folder; a query that any of its splits holds out is held out.
+
+    Answers are paid for once and a student is tuned once; both are used with every split.
+    """
+    dataset = read_dataset(folder)
+    names = sorted(path.stem for path in (folder / "splits").glob("*.tsv"))
+    held_out = {
+        query.id
+        for name in names
+        for query in read_dataset(folder, split=name).queries
+        if query.split != "train"
+    }
+    queries = [
+        query.model_copy(update={"split": "test"}) if query.id in held_out else query
+        for query in dataset.queries
+    ]
+    return Dataset(dataset.documents, queries, dataset.clicks, dataset.truth)
 
 
 def read_examples(path: Path, documents: Iterable[Document]) -> list[Example]:

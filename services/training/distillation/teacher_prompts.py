@@ -13,13 +13,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from services.training.distillation.teacher import Message
 from services.training.distillation.teacher_data import Example
 from shared.contracts.document import Document, MetadataValue
-from shared.dataset import Dataset, read_dataset
+from shared.dataset import Dataset
 
 _MOST_KNOWN = 20
 """Known queries shown for one document, the most clicked first."""
@@ -160,26 +159,6 @@ def known_titles(dataset: Dataset) -> Mapping[str, Sequence[str]]:
         for query in dataset.queries_of("train")
         if (clicks := dataset.clicks.get(query.id))
     }
-
-
-def read_for_teacher(folder: Path) -> Dataset:
-    """Read a data folder; a query that any of its splits holds out is held out.
-
-    Answers are paid for once and used with every split.
-    """
-    dataset = read_dataset(folder)
-    names = sorted(path.stem for path in (folder / "splits").glob("*.tsv"))
-    held_out = {
-        query.id
-        for name in names
-        for query in read_dataset(folder, split=name).queries
-        if query.split != "train"
-    }
-    queries = [
-        query.model_copy(update={"split": "test"}) if query.id in held_out else query
-        for query in dataset.queries
-    ]
-    return Dataset(dataset.documents, queries, dataset.clicks, dataset.truth)
 
 
 def _by_count(rows: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from services.training.distillation.teacher_data import Example, read_taught
+from services.training.distillation.teacher_data import Example, read_for_teacher, read_taught
 from services.training.distillation.teacher_prompts import (
     Flavour,
     Prompt,
     TeacherPrompts,
     known_titles,
     known_train_queries,
-    read_for_teacher,
 )
 from shared.contracts.document import Document
 from shared.dataset import Dataset, Query, write_dataset
