@@ -70,7 +70,8 @@ def evaluate(
     judge = _judge(dataset, answers, documents, skip)
     is_report = is_things and answers == TEACHER / "things.jsonl" and not skip
     kept = written or (KEPT if is_report else _kept_apart(source, answers))
-    writers = Writers(source, dataset, answers)
+    pages = TEACHER / "pages.jsonl" if answers == TEACHER / "things.jsonl" else None
+    writers = Writers(source, dataset, answers, pages)
     qualities = {}
     for name in names:
         taken = writers.written(name, judge.documents, kept, regenerate=regenerate)

@@ -44,7 +44,8 @@ class Student:
     """A language model and how it writes.
 
     Args:
-        teacher: whose answers it learned, to be tuned here if it is not there; None if untuned.
+        teacher: whose answers it learned, to be tuned here if it is not there; None if untuned. The
+            answers' landing pages belong to them, but teach nobody who sees titles only.
         is_shipped: it is the adapter that comes with SKIM.
         reads_metadata: False shows it titles only.
         sees_examples: it is shown a few documents with their queries first.
@@ -63,8 +64,9 @@ STUDENTS: Mapping[str, Student] = {
     "untuned": Student(),
     "few_shot": Student(sees_examples=True),
     "clicks": Student(Teacher.CLICKS),
-    "teacher": Student(is_shipped=True),
+    "teacher": Student(Teacher.ANSWERS),
     "teacher_no_metadata": Student(Teacher.ANSWERS, reads_metadata=False),
+    "both": Student(is_shipped=True),
     "shipped": Student(is_shipped=True, writes_as_served=True),
 }
 ROWS = (*STUDENTS, KEY_PHRASES)
@@ -77,10 +79,13 @@ class Writers:
         folder: the data folder that students learn from.
         dataset: the same, read.
         answers: the teacher's answers for documents of it.
+        pages: the teacher's answers with documents of their own, if there are any.
     """
 
-    def __init__(self, folder: Path, dataset: Dataset, answers: Path) -> None:
-        self._folder, self._dataset, self._answers = folder, dataset, answers
+    def __init__(
+        self, folder: Path, dataset: Dataset, answers: Path, pages: Path | None = None
+    ) -> None:
+        self._folder, self._dataset, self._answers, self._pages = folder, dataset, answers, pages
         self._common = CommonSettings()
 
     def written(
@@ -149,16 +154,18 @@ class Writers:
             return self._exported(None, home / "untuned-onnx")
         from services.training.distillation.students import SETTINGS
 
-        examples = self._examples(student.teacher)
+        examples = self._examples(student.teacher, reads_metadata=student.reads_metadata)
         settings = replace(SETTINGS, reads_metadata=student.reads_metadata)
         adapter = home / f"{row}-{_digest(examples, settings)}"
         if not (adapter / "adapter_model.safetensors").exists():
             tune_student(examples, None, adapter, settings)
         return self._exported(adapter, adapter.with_name(f"{adapter.name}-onnx"))
 
-    def _examples(self, teacher: Teacher) -> list[Example]:
-        answers = None if teacher is Teacher.CLICKS else self._answers
-        return taught_examples(self._folder, teacher, answers, None)
+    def _examples(self, teacher: Teacher, *, reads_metadata: bool) -> list[Example]:
+        if teacher is Teacher.CLICKS:
+            return taught_examples(self._folder, teacher, None, None)
+        pages = self._pages if reads_metadata else None
+        return taught_examples(self._folder, teacher, self._answers, pages)
 
     def _exported(self, adapter: Path | None, target: Path) -> Path:
         if not (target / "generator.json").exists():

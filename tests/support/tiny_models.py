@@ -6,7 +6,13 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    PretrainedConfig,
+)
 
 WORDS = [
     "[PAD]",
@@ -85,29 +91,34 @@ def write_chat_tokenizer(folder: Path) -> Path:
     return path
 
 
-def write_language_model(folder: Path) -> Path:
-    """Write a random Llama of two layers over `write_tokenizer`'s 257 tokens, Hugging Face style."""
+TINY_DECODER = {
+    "vocab_size": 257,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "pad_token_id": 0,
+    "initializer_range": 0.4,
+}
+"""What configurations of Llama-like models have in common."""
+
+
+def write_language_model(folder: Path, config: PretrainedConfig | None = None) -> Path:
+    """Write a random model of two layers over `write_tokenizer`'s 257 tokens, Hugging Face style; a Llama
+    unless another configuration is given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(folder)
     (folder / "tokenizer_config.json").write_text(
         '{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>"}'
     )
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=257,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        bos_token_id=0,
-        eos_token_id=0,
-        pad_token_id=0,
-        tie_word_embeddings=True,
-        initializer_range=0.4,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    config = config or LlamaConfig(**TINY_DECODER, tie_word_embeddings=True)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return folder
 
 
