@@ -86,7 +86,9 @@ def answer_folder(home: Path, peer: Peer, job: RetrievalJob) -> Path:
     return home / "peers" / "retrieval" / f"{peer.name}-{digest}"
 
 
-def table(figures: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> list[results.Row]:
+def table(
+    figures: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]],
+) -> list[results.Row]:
     """Return a row a split and peer, figures rounded to what their intervals can tell."""
     return [
         {"split": split, "peer": name, **{key: round(value, 4) for key, value in row.items()}}

@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in names if name not in ENVIRONMENTS]
     if unknown:
         parser.error(f"peer {unknown[0]!r} is none of {', '.join(ENVIRONMENTS)}")
-    made = {name: _make(ENVIRONMENTS[name], python_of(name, CommonSettings().home)) for name in names}
+    made = {
+        name: _make(ENVIRONMENTS[name], python_of(name, CommonSettings().home)) for name in names
+    }
     for name, is_made in made.items():
         print(f"{name}: {'ready' if is_made else 'could not be installed'}", file=sys.stderr)
     return int(not all(made.values()))

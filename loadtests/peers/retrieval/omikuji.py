@@ -32,7 +32,10 @@ def _write(read: Features, path: Path) -> None:
         out.write(f"{read.train.shape[0]} {read.train.shape[1]} {read.labels.shape[1]}\n")
         for texts, labels in zip(read.train, read.labels, strict=True):
             answers = ",".join(map(str, labels.indices))
-            terms = (f"{term}:{value:.6g}" for term, value in zip(texts.indices, texts.data, strict=True))
+            terms = (
+                f"{term}:{value:.6g}"
+                for term, value in zip(texts.indices, texts.data, strict=True)
+            )
             out.write(f"{answers} {' '.join(terms)}\n")
 
 

@@ -15,7 +15,7 @@ from loadtests.peers.retrieval.contenders import Peer
 from loadtests.peers.retrieval.protocol import JOB, NOBODY, RANKED, RetrievalJob
 from shared.errors import Expired, InvalidInput, Unavailable
 
-_SECONDS = "seconds.txt"
+_OUTPUT, _SECONDS = "output.txt", "seconds.txt"
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,24 @@ def ask(
 
 def _run(peer: Peer, folder: Path, threads: int, timeout_seconds: float) -> None:
     command = [str(peer.python), "-m", peer.module, str(folder), *peer.arguments]
+    said = folder / _OUTPUT
     try:
-        finished = subprocess.run(  # noqa: S603
-            [*command, "--threads", str(threads)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=peer_environment({"OMP_NUM_THREADS": str(threads)}),
-            timeout=timeout_seconds,
-            check=False,
-        )
+        with said.open("wb") as output:  # a file: one can watch a training that takes long
+            finished = subprocess.run(  # noqa: S603
+                [*command, "--threads", str(threads)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=peer_environment({"OMP_NUM_THREADS": str(threads)}),
+                timeout=timeout_seconds,
+                check=False,
+            )
     except subprocess.TimeoutExpired as error:
         raise Expired(f"{peer.name} had no answer after {timeout_seconds:.0f} s") from error
     except OSError as error:
         raise Unavailable(f"{peer.python}: cannot be run ({error.strerror})") from error
     if finished.returncode:
-        said = last_words(finished.stdout) or f"exit code {finished.returncode}"
-        raise Unavailable(f"{peer.name} stopped: {said}")
+        words = last_words(said.read_bytes()) or f"exit code {finished.returncode}"
+        raise Unavailable(f"{peer.name} stopped: {words}")
 
 
 def _checked(name: str, path: Path, job: RetrievalJob) -> NDArray[np.int64]:
@@ -90,7 +92,7 @@ def _checked(name: str, path: Path, job: RetrievalJob) -> NDArray[np.int64]:
         raise InvalidInput(
             f"{name}: {ranked.dtype} {ranked.shape}, expected int64 ({queries}, ranks)"
         )
-    if ranked.size and not (NOBODY <= ranked.min() and ranked.max() < len(job.documents)):
+    if ranked.size and not (ranked.min() >= NOBODY and ranked.max() < len(job.documents)):
         raise InvalidInput(f"{name}: a rank is none of {len(job.documents)} documents")
     inner = np.sort(ranked, axis=1)
     if ((inner[:, 1:] == inner[:, :-1]) & (inner[:, 1:] != NOBODY)).any():
