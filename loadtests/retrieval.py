@@ -11,16 +11,17 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shutil import rmtree
 
 from loadtests import results
 from loadtests.peers.retrieval.contenders import NAMES, Peer, peers
-from loadtests.peers.retrieval.judging import judged, task_of
-from loadtests.peers.retrieval.process import ask
+from loadtests.peers.retrieval.judging import Part, judged, task_of
+from loadtests.peers.retrieval.process import Answer, ask
 from loadtests.peers.retrieval.protocol import RetrievalJob
 from services.cli.training import DEFAULT_SPLIT
+from services.training.train import Tower
 from shared.dataset import read_dataset
 from shared.errors import SkimError
 from shared.settings import CommonSettings
@@ -33,25 +34,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Ask, judge, print, and save where told to; 1 if an error of ours stopped it."""
     options = _options(arguments)
     common = CommonSettings()
+
+    def _ask(peer: Peer, job: RetrievalJob) -> Answer:
+        folder = answer_folder(common.home, peer, job)
+        if options.fresh:
+            rmtree(folder, ignore_errors=True)
+        limit = options.timeout_minutes * 60
+        return ask(peer, job, folder, threads=options.threads, timeout_seconds=limit)
+
     try:
-        figures = measure(
-            options.data, peers(common, options.peers.split(",")), common.home, options
-        )
+        taking_part = peers(common, options.peers.split(","))
+        figures = measure(options.data, taking_part, _ask, options.tower, options.part)
     except SkimError as error:
         print(f"loadtests.retrieval: {error}", file=sys.stderr)
         return 1
     rows = table(figures)
     if options.save:
-        command = f"python -m loadtests.retrieval --data {options.data.name} --json --save"
-        results.save("retrieval", rows, command=command)
+        results.save("retrieval", rows, command=_command(options))
     print(json.dumps(figures) if options.json else results.markdown_table(rows))
     return 0
 
 
 def measure(
-    data: Path, taking_part: Sequence[Peer], home: Path, options: argparse.Namespace
+    data: Path,
+    taking_part: Sequence[Peer],
+    answer_of: Callable[[Peer, RetrievalJob], Answer],
+    tower: Tower = "metadata",
+    part: Part = "test",
 ) -> Figures:
     """Return every peer's figures on every split of a data folder.
+
+    Args:
+        data: its own split is `DEFAULT_SPLIT`, others are in `splits/`.
+        taking_part: the peers.
+        answer_of: asks one of them.
+        tower: what they read of a document.
+        part: which queries they are asked.
 
     Raises:
         SkimError: the data cannot be used, or a peer failed.
@@ -59,19 +77,10 @@ def measure(
     figures: Figures = {}
     for split in (DEFAULT_SPLIT, *sorted(path.stem for path in (data / "splits").glob("*.tsv"))):
         dataset = read_dataset(data, split=None if split == DEFAULT_SPLIT else split)
-        task = task_of(dataset, options.tower, options.part)
+        task = task_of(dataset, tower, part)
         of_split: dict[str, dict[str, float]] = {}
         for peer in taking_part:
-            folder = answer_folder(home, peer, task.job)
-            if options.fresh:
-                rmtree(folder, ignore_errors=True)
-            answer = ask(
-                peer,
-                task.job,
-                folder,
-                threads=options.threads,
-                timeout_seconds=options.timeout_minutes * 60,
-            )
+            answer = answer_of(peer, task.job)
             of_split[peer.name] = {**judged(answer.ranked, task), "seconds": answer.seconds}
             recall = of_split[peer.name]["recall_at_100"]
             print(f"{split}, {peer.name}: recall@100 {recall:.3f}", file=sys.stderr, flush=True)
@@ -89,12 +98,21 @@ def answer_folder(home: Path, peer: Peer, job: RetrievalJob) -> Path:
 def table(
     figures: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]],
 ) -> list[results.Row]:
-    """Return a row a split and peer, figures rounded to what their intervals can tell."""
+    """Return a row a split and peer, shares rounded to what their intervals can tell."""
     return [
-        {"split": split, "peer": name, **{key: round(value, 4) for key, value in row.items()}}
+        {"split": split, "peer": name, **{key: round(value, 3) for key, value in row.items()}}
         for split, parts in figures.items()
         for name, row in parts["peers"].items()
     ]
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return what makes the same figures again."""
+    chosen = [f"--data {options.data.name}"]
+    if options.peers != ",".join(NAMES):
+        chosen.append(f"--peers {options.peers}")
+    chosen += [f"--tower {options.tower}", f"--part {options.part}"]
+    return f"python -m loadtests.retrieval {' '.join(chosen)} --json --save"
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -76,8 +77,14 @@ def _run(peer: Peer, folder: Path, threads: int, timeout_seconds: float) -> None
     except OSError as error:
         raise Unavailable(f"{peer.python}: cannot be run ({error.strerror})") from error
     if finished.returncode:
-        words = last_words(said.read_bytes()) or f"exit code {finished.returncode}"
-        raise Unavailable(f"{peer.name} stopped: {words}")
+        raise Unavailable(f"{peer.name} stopped: {_end(finished.returncode, said.read_bytes())}")
+
+
+def _end(code: int, output: bytes) -> str:
+    """Return why a process ended, as one line."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return last_words(output) or f"exit code {code}"
 
 
 def _checked(name: str, path: Path, job: RetrievalJob) -> NDArray[np.int64]:
