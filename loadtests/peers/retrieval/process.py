@@ -89,7 +89,7 @@ def _end(code: int, output: bytes) -> str:
 
 def _checked(name: str, path: Path, job: RetrievalJob) -> NDArray[np.int64]:
     try:
-        ranked = np.load(path)
+        ranked: NDArray[np.int64] = np.load(path)
     except FileNotFoundError as error:
         raise Unavailable(f"{name} ended without an answer") from error
     except (ValueError, EOFError) as error:
