@@ -90,8 +90,7 @@ def measure(
 
 def answer_folder(home: Path, peer: Peer, job: RetrievalJob) -> Path:
     """Return where a peer's answer to a job is kept: another for another job or version of it."""
-    asked = "\n".join([peer.version, *peer.arguments, job.as_json()])
-    digest = hashlib.sha256(asked.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{peer.version}\n{job.as_json()}".encode()).hexdigest()[:16]
     return home / "peers" / "retrieval" / f"{peer.name}-{digest}"
 
 

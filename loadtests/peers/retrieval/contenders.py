@@ -31,7 +31,7 @@ class Peer:
     module: str
     arguments: tuple[str, ...] = ()
     version: str = ""
-    """Changes whenever its answers may: its code and what its environment holds."""
+    """Changes whenever its answers may: its code, its model, what its environment holds."""
 
 
 def peers(common: CommonSettings, names: Sequence[str] = NAMES) -> list[Peer]:
@@ -58,7 +58,8 @@ def _peer(common: CommonSettings, name: str) -> Peer:
 
 
 def _version(name: str) -> str:
-    digest = hashlib.sha256(repr(ENVIRONMENTS[name].requirements).encode())
+    model = MINILM.sha256 if name == SENTENCE_TRANSFORMERS else ""
+    digest = hashlib.sha256(repr((*ENVIRONMENTS[name].requirements, model)).encode())
     for module in (name, "features", "protocol"):
         digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
     return digest.hexdigest()
