@@ -76,15 +76,25 @@ def read(name: str, folder: Path = FOLDER) -> Results:
 
 
 def markdown_table(figures: Row | Sequence[Row]) -> str:
-    """Return a markdown table: of rows, or of one line a named figure."""
+    """Return a markdown table: of rows, or of one line a named figure.
+
+    A column X with X_low and X_high beside it becomes one, "X (X_low - X_high)".
+    """
     if isinstance(figures, Mapping):
         rows: Sequence[Row] = [{"figure": name, "value": value} for name, value in figures.items()]
     else:
         rows = figures
-    columns = list(rows[0])
+    bounds = {f"{column}_{bound}" for column in rows[0] for bound in ("low", "high")}
+    columns = [column for column in rows[0] if column not in bounds]
     lines = [columns, ["---"] * len(columns)]
-    lines += [[_cell(row.get(column)) for column in columns] for row in rows]
+    lines += [[_cell_with_bounds(row, column) for column in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell_with_bounds(row: Row, column: str) -> str:
+    low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
+    cell = _cell(row.get(column))
+    return cell if low is None or high is None else f"{cell} ({_cell(low)} - {_cell(high)})"
 
 
 def _cell(value: Value) -> str:

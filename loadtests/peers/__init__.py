@@ -1,1 +1,1 @@
-"""Other people's decoders, run beside ours by `loadtests.generation`, each as a process of its own."""
+"""Other people's programs on our jobs, each a process of its own: decoders here, retrievers in `retrieval`."""

@@ -36,7 +36,7 @@ class DecoderProcess:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._command = [str(python), "-m", module, *arguments]
-        self._environment = {**os.environ, "PYTHONPATH": str(_ROOT), **(environment or {})}
+        self._environment = peer_environment(environment or {})
         self._process: subprocess.Popen[str] | None = None
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (a pipe nobody reads would fill up)
 
@@ -88,10 +88,20 @@ class DecoderProcess:
         if not line:
             process.wait()
             self._said.seek(0)
-            said = self._said.read().decode(errors="replace").strip().splitlines()[-3:]
-            raise Unavailable(f"{' '.join(self._command[1:])} stopped: {' / '.join(said)}")
+            said = last_words(self._said.read())
+            raise Unavailable(f"{' '.join(self._command[1:])} stopped: {said}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def peer_environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment in which `loadtests` can be imported, and more."""
+    return {**os.environ, "PYTHONPATH": str(_ROOT), **more}
+
+
+def last_words(output: bytes) -> str:
+    """Return the last lines of a process's output as one."""
+    return " / ".join(output.decode(errors="replace").strip().splitlines()[-3:])
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:
