@@ -23,7 +23,6 @@ from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
     from services.training.gap_figures import KnowledgeGaps
-    from services.training.knowledge_gaps import EmbeddedQueries
 
 _TEXTS_PER_STEP = 512
 

@@ -74,7 +74,7 @@ def find_gaps(
     query_vectors: NDArray[np.float32],
     *,
     min_similarity: float,
-    settings: GapSettings = GapSettings(),  # noqa: B008  (frozen)
+    settings: GapSettings = GapSettings(),
 ) -> KnowledgeGaps:
     """Return the report of one data folder and its augmented labels.
 

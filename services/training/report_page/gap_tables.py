@@ -22,8 +22,8 @@ def gap_section(gaps: KnowledgeGaps) -> Section:
         heading="Knowledge gaps",
         notes=[
             "What the click log never showed, what augmented labels reached of it, and what nothing reached.",
-            "A cell is a document x a cluster of train queries. Where it holds no click, no weight on clicks "
-            "can say anything about it (Lemma 1 of the paper); only knowledge from outside can.",
+            ("A cell is a document x a cluster of train queries. Where it holds no click, no weight on clicks "
+            "can say anything about it (Lemma 1 of the paper); only knowledge from outside can."),
         ],
         tables=gap_tables(gaps),
         plots=[
