@@ -88,11 +88,13 @@ def find_gaps(
         settings: clusters, hubs, examples.
 
     Raises:
-        InvalidInput: there is no train query, or a vector is missing.
+        InvalidInput: there is no document or no train query, or a vector is missing.
     """
     log = _Log(dataset, labels)
-    if not log.queries:
-        raise InvalidInput("no train query: a log without queries has no gaps to look for")
+    if not (log.queries and log.titles):
+        raise InvalidInput(
+            f"{len(log.titles)} documents, {len(log.queries)} train queries; expected some"
+        )
     if len(query_vectors) != len(log.queries) or len(embedded.vectors) != len(embedded.texts):
         raise InvalidInput(
             f"{len(query_vectors)} vectors of {len(log.queries)} train queries, "
@@ -240,7 +242,7 @@ def _unmapped(
     min_similarity: float,
     settings: GapSettings,
 ) -> Unmapped:
-    rows = np.flatnonzero(embedded.nearest < min_similarity)
+    rows = np.flatnonzero(embedded.nearest.astype(np.float64) < min_similarity)
     texts = [embedded.texts[row] for row in rows]
     unmapped = set(texts)
     writers: dict[str, set[str]] = {}

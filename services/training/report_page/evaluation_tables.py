@@ -82,8 +82,10 @@ def evaluation_sections(evaluation: Mapping[str, Any]) -> list[Section]:
         Section(
             heading=f"Arms: {_plain(split)}",
             notes=[
-                ("Complete truth of held-out queries, in percent; brackets are 95 % bootstrap intervals over "
-                "queries, those of gains paired.")
+                (
+                    "Complete truth of held-out queries, in percent; brackets are 95 % bootstrap intervals over "
+                    "queries, those of gains paired."
+                )
             ],
             tables=[_arms(split, name, arms) for name, arms in _towers(towers).items()],
             stamp=stamp,
@@ -241,8 +243,10 @@ def _tau_section(rows: Sequence[Row], stamp: Stamp) -> Section:
         ],
     )
     notes = [
-        ("Precision: share of the labels that is relevant. Recall: share of the relevant pairs without a click "
-        "that they found. Both on train queries.")
+        (
+            "Precision: share of the labels that is relevant. Recall: share of the relevant pairs without a click "
+            "that they found. Both on train queries."
+        )
     ]
     return Section("Labels against tau", notes, [table], [plot] if series else [], stamp)
 

@@ -22,8 +22,10 @@ def gap_section(gaps: KnowledgeGaps) -> Section:
         heading="Knowledge gaps",
         notes=[
             "What the click log never showed, what augmented labels reached of it, and what nothing reached.",
-            ("A cell is a document x a cluster of train queries. Where it holds no click, no weight on clicks "
-            "can say anything about it (Lemma 1 of the paper); only knowledge from outside can."),
+            (
+                "A cell is a document x a cluster of train queries. Where it holds no click, no weight on clicks "
+                "can say anything about it (Lemma 1 of the paper); only knowledge from outside can."
+            ),
         ],
         tables=gap_tables(gaps),
         plots=[
@@ -53,12 +55,15 @@ def _summary(gaps: KnowledgeGaps) -> Table:
             whole(gaps.labels_added),
         ),
         ("documents without a click", percent_of(documents.without_click, gaps.documents)),
-        ("of these reached by labels", percent_of(documents.reached, documents.without_click)),
+        (
+            "documents without a click that labels reached",
+            percent_of(documents.reached, documents.without_click),
+        ),
     ]
     if documents.reached_rightly is not None:
         rows.append(
             (
-                "of these by a label that the truth confirms",
+                "of these documents: reached by a label that the truth confirms",
                 percent_of(documents.reached_rightly, documents.reached),
             )
         )
@@ -68,7 +73,10 @@ def _summary(gaps: KnowledgeGaps) -> Table:
             "query clusters without a click",
             percent_of(clusters.without_click, clusters.clusters),
         ),
-        ("of these reached by labels", percent_of(clusters.reached, clusters.without_click)),
+        (
+            "query clusters without a click that labels reached",
+            percent_of(clusters.reached, clusters.without_click),
+        ),
         (
             f"{pairs} that no reweighting of clicks can help (no click in the cell)",
             percent_of(unreachable.in_empty_cells, unreachable.pairs),
@@ -77,7 +85,7 @@ def _summary(gaps: KnowledgeGaps) -> Table:
     if unreachable.labelled is not None:
         rows.append(
             (
-                "of these found by labels",
+                "of these pairs: found by labels",
                 percent_of(unreachable.labelled, unreachable.in_empty_cells),
             )
         )
