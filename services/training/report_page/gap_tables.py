@@ -63,7 +63,7 @@ def _summary(gaps: KnowledgeGaps) -> Table:
     if documents.reached_rightly is not None:
         rows.append(
             (
-                "of these documents: reached by a label that the truth confirms",
+                "these documents: reached by a label that the truth confirms",
                 percent_of(documents.reached_rightly, documents.reached),
             )
         )
@@ -85,7 +85,7 @@ def _summary(gaps: KnowledgeGaps) -> Table:
     if unreachable.labelled is not None:
         rows.append(
             (
-                "of these pairs: found by labels",
+                "these pairs: found by labels",
                 percent_of(unreachable.labelled, unreachable.in_empty_cells),
             )
         )
