@@ -19,8 +19,10 @@ def folder(tmp_path: Path) -> Path:
 def report(folder: Path, *options: str) -> None:
     CliRunner().invoke(
         app,
-        ["report", str(folder / "evaluation.json"), "--target", str(folder / "page.html")]
-        + list(options),
+        [
+            *("report", str(folder / "evaluation.json"), "--target", str(folder / "page.html")),
+            *options,
+        ],
         catch_exceptions=False,
     )
 
