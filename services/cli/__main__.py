@@ -7,7 +7,19 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from services.cli import augment, data, demo, distill, mapping, models, search, suite, training
+from services.cli import (
+    augment,
+    data,
+    demo,
+    distill,
+    gaps,
+    mapping,
+    models,
+    report,
+    search,
+    suite,
+    training,
+)
 from services.cli.console import err
 from services.cli.generate import generate
 from shared.errors import SkimError, Unavailable
@@ -32,6 +44,8 @@ app.add_typer(augment.labels_app, name="labels")
 app.command("train")(training.train_command)
 app.command()(training.publish)
 app.command("evaluate")(training.evaluate_command)
+app.command("gaps")(gaps.gaps_command)
+app.command("report")(report.report_command)
 app.command()(search.search)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from services.training.stamp import git_revision
 from services.training.train import TrainedModel, flat_settings
 from shared.bundle import write_bundle
 from shared.contracts.document import Document
@@ -51,20 +51,3 @@ def bundle_model(
         metrics=metrics,
         version=version,
     )
-
-
-def git_revision() -> str | None:
-    """Return the commit of this source tree, with -dirty if files differ; None outside git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        described = subprocess.run(  # noqa: S603  (a fixed command)
-            command,
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return described.stdout.strip()
