@@ -172,7 +172,9 @@ def _train_shortlisted(
     near_vectors, done = initial, 0
     if saved := files.load():
         done = saved.facts["done"]
-        optimizer.restore(saved.tensors["vectors"], saved.tensors["velocity"], done * steps_in_epoch)
+        optimizer.restore(
+            saved.tensors["vectors"], saved.tensors["velocity"], done * steps_in_epoch
+        )
         near_vectors = saved.tensors["near_vectors"].numpy()
     nearest = NearestDocuments(near_vectors)
     for epoch in range(done, settings.epochs):
@@ -193,15 +195,11 @@ def _train_shortlisted(
             rows = torch.from_numpy(shortlist.documents)
             optimizer.catch_up(rows, step, rate)
             embeddings = torch.from_numpy(queries[batch])
-            logits = torch.addmm(
-                bias, embeddings, optimizer.vectors[rows].T, alpha=settings.scale
-            )
+            logits = torch.addmm(bias, embeddings, optimizer.vectors[rows].T, alpha=settings.scale)
             positives = _positives(labels, batch, among=shortlist.documents)
             gradient = binary_cross_entropy_gradient_(logits, positives)
             gradient *= torch.from_numpy(shortlist.weights)  # that of a label is 1
-            optimizer.step(
-                rows, gradient.T @ embeddings * (settings.scale / len(batch)), rate
-            )
+            optimizer.step(rows, gradient.T @ embeddings * (settings.scale / len(batch)), rate)
         optimizer.catch_up(everything, (epoch + 1) * steps_in_epoch, rate)
         files.save(
             epoch + 1,
