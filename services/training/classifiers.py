@@ -192,13 +192,12 @@ def _train_shortlisted(
                 labels.targets[batch].indices,
             )
             shortlist = draw_shortlist(near, len(initial), settings.shortlist_random, random)
-            rows = torch.from_numpy(shortlist.documents)
+            rows = torch.from_numpy(shortlist)
             optimizer.catch_up(rows, step, rate)
             embeddings = torch.from_numpy(queries[batch])
             logits = torch.addmm(bias, embeddings, optimizer.vectors[rows].T, alpha=settings.scale)
-            positives = _positives(labels, batch, among=shortlist.documents)
+            positives = _positives(labels, batch, among=shortlist)
             gradient = binary_cross_entropy_gradient_(logits, positives)
-            gradient *= torch.from_numpy(shortlist.weights)  # that of a label is 1
             optimizer.step(rows, gradient.T @ embeddings * (settings.scale / len(batch)), rate)
         optimizer.catch_up(everything, (epoch + 1) * steps_in_epoch, rate)
         files.save(

@@ -158,7 +158,8 @@ def train_cold_start(
 
     def _error(rows: NDArray[np.int64]) -> torch.Tensor:
         own, near, target = (array[torch.from_numpy(rows)] for array in inputs)
-        return (model(own, near) - target).pow(2).sum(dim=1).mean()
+        told: torch.Tensor = model(own, near)
+        return (told - target).pow(2).sum(dim=1).mean()
 
     def _held_out_error() -> float:
         model.eval()
@@ -211,7 +212,8 @@ class _Combiner(torch.nn.Module):
         read = torch.einsum("nt,ntd->nd", scores.softmax(dim=1), tokens) @ self.value
         seen = embeddings + read
         hidden = torch.relu(seen @ self.inner + self.inner_bias)
-        return seen + self._dropout(hidden) @ self.outer
+        vectors: torch.Tensor = seen + self._dropout(hidden) @ self.outer
+        return vectors
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         return {name: value.detach().numpy().copy() for name, value in self.named_parameters()}

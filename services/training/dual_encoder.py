@@ -161,7 +161,7 @@ class _Run:
         settings: DualEncoderSettings,
         team: Team,
     ) -> None:
-        labelled = np.flatnonzero(np.diff(labels.targets.indptr))
+        labelled = np.flatnonzero(np.diff(labels.targets.indptr)).tolist()
         self._queries = [queries[row] for row in labelled]
         self._labels = LabelMatrix(labels.targets[labelled], labels.weights[labelled])
         self._documents, self._settings, self._team = documents, settings, team

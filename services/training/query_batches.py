@@ -92,7 +92,8 @@ def epoch_batches(
 
 def batches_in_epoch(labels: sp.csr_array, batch_size: int, pairs_per_query: int) -> int:
     """Return how many batches `epoch_batches` will make."""
-    return math.ceil(np.minimum(np.diff(labels.indptr), pairs_per_query).sum() / batch_size)
+    pairs = int(np.minimum(np.diff(labels.indptr), pairs_per_query).sum())
+    return math.ceil(pairs / batch_size)
 
 
 def block_of(labels: LabelMatrix, pairs: NDArray[np.int64]) -> Block:

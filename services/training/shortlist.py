@@ -1,14 +1,13 @@
 """Past a size, a batch learns from a shortlist of the documents instead of all of them.
 
-The shortlist is what is near its queries (faiss) and labelled, and random ones that stand for all the
-rest with a weight, so that the expected gradient is that of the whole loss. Rows that a step leaves out
-are not touched; what momentum and pull would have done to them is made up for when their turn comes.
+The shortlist is what is near its queries (faiss) and labelled, and random ones beside these. Rows that
+a step leaves out are not touched; what momentum and pull would have done to them is made up for when
+their turn comes.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import faiss
 import numpy as np
@@ -17,16 +16,6 @@ from numpy.typing import NDArray
 
 _ROWS_PER_CENTRE = 40
 """Vectors that train a centre of the coarse index; faiss asks for 39."""
-
-
-@dataclass(frozen=True)
-class Shortlist:
-    """The documents of one step."""
-
-    documents: NDArray[np.int64]
-    """Ascending."""
-    weights: NDArray[np.float32]
-    """How many documents each stands for as a negative; 1 but for the random ones."""
 
 
 class NearestDocuments:
@@ -39,8 +28,9 @@ class NearestDocuments:
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         documents, dimensions = vectors.shape
         centres = max(1, min(round(4 * math.sqrt(documents)), documents // _ROWS_PER_CENTRE))
-        self._index = faiss.index_factory(
-            dimensions, f"IVF{centres},Flat", faiss.METRIC_INNER_PRODUCT
+        self._coarse = faiss.IndexFlatIP(dimensions)  # the index only points to it
+        self._index = faiss.IndexIVFFlat(
+            self._coarse, dimensions, centres, faiss.METRIC_INNER_PRODUCT
         )
         self._index.nprobe = max(1, centres // 16)
         contiguous = np.ascontiguousarray(vectors)
@@ -56,26 +46,21 @@ class NearestDocuments:
 
 def draw_shortlist(
     near: NDArray[np.int64], documents: int, random_documents: int, random: np.random.Generator
-) -> Shortlist:
-    """Return `near` and random others, each of which stands for an equal part of the rest.
+) -> NDArray[np.int64]:
+    """Return `near` and random positions, ascending, each once.
+
+    A random document counts once, not for all those left out: with such weights the expected gradient
+    is that of the whole loss, but momentum carries each rare, large push far past its aim.
 
     Args:
-        near: positions, each once.
+        near: positions.
         documents: how many there are.
-        random_documents: how many to draw.
+        random_documents: how many to draw; all are taken if there are no more.
         random: drawn from.
     """
-    rest = documents - len(near)
-    if rest <= random_documents:
-        drawn = np.arange(documents)
-    else:
-        drawn = np.unique(random.integers(documents, size=random_documents))
-    others = np.setdiff1d(drawn, near, assume_unique=True)
-    chosen = np.concatenate([near, others])
-    weights = np.ones(len(chosen), dtype=np.float32)
-    weights[len(near) :] = rest / max(len(others), 1)
-    order = np.argsort(chosen)
-    return Shortlist(chosen[order], weights[order])
+    if documents <= random_documents:
+        return np.arange(documents)
+    return np.union1d(near, random.integers(documents, size=random_documents))
 
 
 class SparseMomentum:

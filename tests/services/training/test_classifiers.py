@@ -139,26 +139,33 @@ def test_a_shortlist_of_all_documents_gives_what_no_shortlist_gives() -> None:
 
 
 def test_shortlists_rank_documents_as_the_loss_over_all_of_them_does() -> None:
-    queries, initial = unit_vectors(200, seed=4), unit_vectors(400, seed=5)
-    labels = labels_of(np.random.default_rng(6).random((200, 400)) < 0.01)
-    settings = ClassifierSettings(epochs=6, batch_size=20, pull=4.0)
-    whole, shortlisted = (
-        train_classifiers(
-            queries,
-            labels,
-            initial,
-            replace(
-                settings, shortlist_documents=limit, shortlist_nearest=10, shortlist_random=60
-            ),
-        )
-        for limit in (1_000, 100)
+    random = np.random.default_rng(4)
+
+    def unit(vectors: np.ndarray) -> np.ndarray:
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    kinds = unit(random.standard_normal((40, 64)))
+    of_query, of_document = random.integers(40, size=400), random.integers(40, size=800)
+    queries, initial = (
+        unit(kinds[kind] + unit(random.standard_normal((len(kind), 64))))
+        for kind in (of_query, of_document)
+    )
+    alike = of_query[:, None] == of_document[None]
+    labels = labels_of(alike & (random.random((400, 800)) < 0.3))
+    settings = ClassifierSettings(
+        epochs=6, batch_size=50, shortlist_nearest=30, shortlist_random=100
     )
 
     def top(vectors: np.ndarray) -> np.ndarray:
         return np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
 
+    whole = top(train_classifiers(queries, labels, initial, settings))
+    shortlisted = train_classifiers(
+        queries, labels, initial, replace(settings, shortlist_documents=100)
+    )
+
     def agreement(vectors: np.ndarray) -> float:
-        pairs = zip(top(vectors), top(whole), strict=True)
+        pairs = zip(top(vectors), whole, strict=True)
         return float(np.mean([len(np.intersect1d(*pair)) / 10 for pair in pairs]))
 
     assert agreement(initial) < 0.7
