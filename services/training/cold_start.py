@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from services.training.classifiers import Progress, learning_rate_factor
-from shared.ad_index import AdIndex
 from shared.errors import InvalidInput, NotFound
 
 NEIGHBOURS = 3
@@ -115,7 +115,9 @@ def nearest_classifiers(
     wanted = NEIGHBOURS + hides_own
     if len(trained_embeddings) < wanted:
         raise InvalidInput(f"{len(trained_embeddings)} trained documents, expected {wanted}")
-    _, found = AdIndex(trained_embeddings).search(embeddings, wanted)
+    index = faiss.IndexFlatIP(trained_embeddings.shape[1])
+    index.add(np.ascontiguousarray(trained_embeddings))
+    _, found = index.search(np.ascontiguousarray(embeddings), wanted)
     if hides_own:
         is_own = found == np.arange(len(found))[:, None]
         found = np.take_along_axis(found, np.argsort(is_own, axis=1, kind="stable"), axis=1)
