@@ -3,6 +3,10 @@
 The meta-classifier of IRENE (KDD 2024): one small attention layer reads the embedding and the trained
 classifiers of the three nearest documents. It is trained by hiding each trained document's own
 classifier, which the others have to tell. Inference is numpy, so that serving needs no torch.
+
+On 250 documents of things held out of training it came nearer to their classifiers (squared distance
+.067 after .096) and still ranked worse than their embeddings (recall@10 34.9 after 45.9): nothing
+serves it until it does better.
 """
 
 from __future__ import annotations
@@ -132,8 +136,8 @@ def train_cold_start(
 ) -> ColdStart:
     """Learn to tell each document's classifier from its embedding and its neighbours' classifiers.
 
-    Before training the combination is the embedding itself, and the epoch that tells a held-out
-    share of the documents best is kept, so that it does not fall behind the embedding.
+    Before training the combination is the embedding itself, and the epoch that comes nearest to the
+    classifiers of a held-out share of the documents is kept.
 
     Args:
         embeddings: (trained documents, dimensions) float32.
