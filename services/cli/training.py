@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.augment import labels_of
-from services.cli.console import out, print_json, progress_bar
+from services.cli.console import out, print_json, progress_bar, progress_bar_with_note
 from services.cli.generate import read_synthetic_queries
 from services.cli.mapping import map_offline
 from shared.bundle import activate, open_bundle
@@ -186,17 +186,40 @@ def _tuned_encoder(
     epochs: int,
     scratch: Path,
 ) -> Path:
-    """Fine-tune the encoder on clicks and labels and export it; return its folder."""
+    """Fine-tune the encoder on clicks and labels and export it; return its folder.
+
+    The tuned weights stay in the models' folder, so that a run that was killed goes on there.
+    """
     from services.training.dual_encoder import (  # torch: slow to import
         DualEncoderSettings,
         fine_tune,
     )
     from services.training.encoder_export import export_encoder
+    from services.training.labels import LabelUse, added_pairs, label_matrix, only_of
     from services.training.model_sources import MINILM, fetch
+    from services.training.train import DESCRIPTION_TOKENS, QUERY_TOKENS, positions_of
 
     source = fetch(MINILM, common.models / "sources")
-    with progress_bar("Fine-tuning the encoder") as advance:
-        settings = DualEncoderSettings(tower=tower, epochs=epochs)
-        fine_tune(source, dataset, labels, scratch / "tuned", settings, advance)
-    export_encoder(scratch / "tuned", scratch / "encoder")
+    queries, positions = dataset.queries_of("train"), positions_of(dataset.documents)
+    clicks = only_of(dataset.clicks, queries, positions)
+    added = added_pairs(only_of(labels, queries, positions), clicks)
+    reads_titles = tower == "title"
+    settings = DualEncoderSettings(
+        epochs=epochs, document_tokens=QUERY_TOKENS if reads_titles else DESCRIPTION_TOKENS
+    )
+    tuned = common.models / "tuned"
+    with progress_bar_with_note("Fine-tuning the encoder") as advance:
+        fine_tune(
+            source,
+            [query.text for query in queries],
+            label_matrix(queries, positions, clicks, added, LabelUse()),
+            [
+                document.title if reads_titles else document.described()
+                for document in dataset.documents
+            ],
+            tuned,
+            settings,
+            advance,
+        )
+    export_encoder(tuned, scratch / "encoder")
     return scratch / "encoder"

@@ -1,49 +1,88 @@
-"""Fine-tune the sentence encoder on clicks and labels, as a dual encoder (siamese: one set of weights).
+"""Fine-tune the sentence encoder on labelled queries, as a dual encoder (siamese: one set of weights).
 
 Mean pooling and unit length as at serving, in-batch documents as negatives with every known positive
-masked out of them, decoupled softmax (DEXML), AdamW, warm-up and cosine. The result is a Hugging Face
-style folder that `encoder_export.export_encoder` takes.
+masked out of them, hard ones by clustered batches (NGAME), AdamW, warm-up and cosine, held near the
+start. The result is a Hugging Face style folder that `encoder_export.export_encoder` takes. Started by
+torchrun, the processes share each batch and take the steps that one alone would take.
 """
 
 from __future__ import annotations
 
-import math
-import random
+import copy
+import hashlib
+import json
 import shutil
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
-from tokenizers import Tokenizer
-from transformers import AutoModel
+from numpy.typing import NDArray
 
-from services.training.classifiers import Progress, learning_rate_factor
-from services.training.labels import Pairs, added_pairs, only_of
-from services.training.loss import decoupled_softmax
-from services.training.train import DESCRIPTION_TOKENS, QUERY_TOKENS, Tower, positions_of
-from shared.contracts.document import Document
-from shared.dataset import Dataset
+from services.training.checkpoint import (
+    Saved,
+    below,
+    load,
+    optimizer_tensors,
+    restore_optimizer,
+    save,
+)
+from services.training.classifiers import LabelMatrix, learning_rate_factor
+from services.training.loss import decoupled_softmax, in_batch_softmax
+from services.training.model_sources import sha256_of
+from services.training.query_batches import (
+    Block,
+    balanced_clusters,
+    batches_in_epoch,
+    block_of,
+    epoch_batches,
+)
+from services.training.siamese import SiameseEncoder, TextTokenizer, Tokens
+from services.training.team import Team, joined_team
+from services.training.train import DESCRIPTION_TOKENS, QUERY_TOKENS
 from shared.encoder import TOKENIZER
 from shared.errors import InvalidInput, NotFound
+
+ProgressWithNote = Callable[[int, int, str], None]
+"""Called with (steps done, steps in all, the loss of late)."""
+_TEXTS_AT_ONCE = 256
+_LATELY = 50
+"""Steps whose mean loss progress shows."""
 
 
 @dataclass(frozen=True)
 class DualEncoderSettings:
     """Hyper-parameters of a short fine-tune."""
 
-    tower: Tower = "metadata"
-    """What is read of a document."""
+    loss: Literal["decoupled", "in_batch"] = "decoupled"
+    """decoupled: every label in the batch is a positive. in_batch: the drawn pairs are, both ways."""
     epochs: int = 1
     batch_size: int = 64
+    """Pairs of a batch, over all processes."""
     learning_rate: float = 2e-5
     weight_decay: float = 0.01
     warmup_share: float = 0.1
     temperature: float = 0.05
     max_pairs_per_query: int = 8
     """Pairs of one query seen in an epoch: broad queries would drown the others."""
+    document_tokens: int = DESCRIPTION_TOKENS
+    """As many as are read of a document; of a query `QUERY_TOKENS`."""
+    cluster_size: int = 16
+    """Similar queries that share a batch; 0 leaves all batches random."""
+    cluster_epochs: int = 2
+    """Epochs after which the clusters are made anew."""
+    random_share: float = 0.5
+    """Share of the queries that are batched at random all the same."""
+    guard: Literal["none", "parameters", "embeddings"] = "none"
+    """What is held near the start: the parameters (L2), or the batch's embeddings (cosine)."""
+    guard_strength: float = 1.0
+    """parameters: as a weight decay towards the start. embeddings: times 1 - cosine, in the loss."""
+    trained_layers: int | None = None
+    """Upper layers that learn; None is all of them and the word embeddings."""
+    checkpoint_steps: int = 100
     seed: int = 0
 
 
@@ -56,146 +95,275 @@ class DualEncoderReport:
     pairs: int
     steps: int
     seconds: float
+    """Of training, those before a kill included."""
+    data_sha256: str
+    """Of the source's weights, the texts and the labels."""
 
 
 def fine_tune(
     source: Path,
-    dataset: Dataset,
-    labels: Pairs,
+    queries: Sequence[str],
+    labels: LabelMatrix,
+    documents: Sequence[str],
     target: Path,
     settings: DualEncoderSettings,
-    progress: Progress | None = None,
+    progress: ProgressWithNote | None = None,
 ) -> DualEncoderReport:
-    """Train on the train queries' pairs and write the encoder to `target`, whole or not at all.
+    """Train on the labelled pairs and write the encoder to `target`, whole or not at all.
+
+    Beside the weights stands `training.json`: settings, seed, data hash and losses. A run that was
+    killed goes on from its last checkpoint (`target` with `.checkpoint` behind it) if source, data,
+    settings and number of processes are the same, and ends with the same weights.
 
     Args:
         source: Hugging Face style folder of a BERT-like encoder with `tokenizer.json`.
-        dataset: only train queries are read.
-        labels: query id -> document id -> similarity; those of other queries are left out.
+        queries: text of each row; those without a label are not read.
+        labels: (queries, documents).
+        documents: text of each column, as it will be embedded.
         target: replaced if it exists.
         settings: hyper-parameters and seed.
-        progress: told after every step.
+        progress: told after every step, in the leading process.
 
     Raises:
         NotFound: `source` holds no encoder.
-        InvalidInput: no train query has a click or a label.
+        InvalidInput: no query has a label, the labels do not fit the texts, or a setting the encoder.
     """
-    started = time.monotonic()
     if not (source / TOKENIZER).exists():
         raise NotFound(f"{source}: no encoder with {TOKENIZER} here")
-    positives = _positives(dataset, labels)
-    texts = {query.id: query.text for query in dataset.queries_of("train")}
-    described = {document.id: _read(document, settings.tower) for document in dataset.documents}
-    torch.manual_seed(settings.seed)
-    chooser = random.Random(settings.seed)
-    epochs = [_batches(positives, settings, chooser) for _ in range(settings.epochs)]
-    steps = sum(map(len, epochs))
-    model = _SiameseEncoder(source)
-    optimizer = torch.optim.AdamW(
-        model.transformer.parameters(),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, steps, settings.warmup_share)
-    )
-    losses: list[float] = []
-    done = 0
-    for batches in epochs:
-        summed = 0.0
-        for batch in batches:
-            query_ids = list(dict.fromkeys(query_id for query_id, _ in batch))
-            document_ids = list(dict.fromkeys(document_id for _, document_id in batch))
-            loss = decoupled_softmax(
-                model([texts[query_id] for query_id in query_ids], QUERY_TOKENS)
-                @ model([described[name] for name in document_ids], DESCRIPTION_TOKENS).T,
-                _is_positive(query_ids, document_ids, positives),
-                temperature=settings.temperature,
+    shape = (len(queries), len(documents))
+    if labels.targets.shape != shape:
+        raise InvalidInput(f"labels of shape {labels.targets.shape}, the texts are {shape}")
+    if labels.targets.nnz == 0:
+        raise InvalidInput("nothing to train on: no query has a click or a label")
+    folder = target.with_name(f"{target.name}.checkpoint")
+    with joined_team() as team:
+        run = _Run(source, queries, labels, documents, settings, team)
+        run.resume(folder)
+        run.train(folder, progress if team.leads else None)
+        report = run.report()
+        if team.leads:
+            record = {"settings": asdict(settings), "report": asdict(report)}
+            run.encoder.save(source, target, json.dumps(record, indent=2) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
+        team.wait()
+    return report
+
+
+class _Run:
+    """The state of a training run: everything that a checkpoint holds."""
+
+    def __init__(
+        self,
+        source: Path,
+        queries: Sequence[str],
+        labels: LabelMatrix,
+        documents: Sequence[str],
+        settings: DualEncoderSettings,
+        team: Team,
+    ) -> None:
+        labelled = np.flatnonzero(np.diff(labels.targets.indptr)).tolist()
+        self._queries = [queries[row] for row in labelled]
+        self._labels = LabelMatrix(labels.targets[labelled], labels.weights[labelled])
+        self._documents, self._settings, self._team = documents, settings, team
+        self._data_sha256 = _digest(source, self._queries, self._labels, documents)
+        identity = json.dumps([self._data_sha256, asdict(settings), team.size])
+        self._fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+        self.encoder = SiameseEncoder(source, settings.trained_layers).to(team.device).train()
+        self._start: SiameseEncoder | None = None
+        if settings.guard != "none":
+            self._start = copy.deepcopy(self.encoder).requires_grad_(requires_grad=False).eval()
+        self._shared: torch.nn.Module = self.encoder
+        if team.size > 1:
+            self._shared = torch.nn.parallel.DistributedDataParallel(self.encoder)
+        self._tokenizer = TextTokenizer(source, team.device)
+        self._optimizer = torch.optim.AdamW(
+            self.encoder.trained().values(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+        self._steps_in_epoch = batches_in_epoch(
+            self._labels.targets, settings.batch_size, settings.max_pairs_per_query
+        )
+        self._steps = settings.epochs * self._steps_in_epoch
+        self._step = 0
+        self._losses: list[float] = []
+        """Of every step."""
+        self._clusters: NDArray[np.int64] | None = None
+        self._seconds_before, self._started = 0.0, time.monotonic()
+
+    def resume(self, folder: Path) -> None:
+        """Take up a run of the same fingerprint, if `folder` holds one."""
+        saved = load(folder, self._fingerprint)
+        if saved is None:
+            return
+        with torch.no_grad():
+            for name, parameter in self.encoder.trained().items():
+                parameter.copy_(saved.tensors[f"encoder/{name}"])
+        restore_optimizer(self._optimizer, below("optimizer", saved.tensors))
+        if "clusters" in saved.tensors:
+            self._clusters = saved.tensors["clusters"].numpy()
+        self._step, self._losses = saved.facts["step"], saved.facts["losses"]
+        self._seconds_before = saved.facts["seconds"]
+
+    def train(self, folder: Path, progress: ProgressWithNote | None) -> None:
+        """Go on to the end."""
+        while self._step < self._steps:
+            epoch, done = divmod(self._step, self._steps_in_epoch)
+            random = np.random.default_rng([self._settings.seed, epoch])
+            if done == 0 and epoch % self._settings.cluster_epochs == 0:
+                self._clusters = self._clustered(epoch)
+            batches = epoch_batches(
+                self._labels.targets,
+                self._clusters,
+                batch_size=self._settings.batch_size,
+                pairs_per_query=self._settings.max_pairs_per_query,
+                random_share=self._settings.random_share,
+                random=random,
             )
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
-            summed += loss.item()
-            done += 1
-            if progress is not None:
-                progress(done, steps)
-        losses.append(summed / len(batches))
-    model.save(source, target)
-    return DualEncoderReport(
-        losses=losses,
-        pairs=sum(len(row) for row in positives.values()),
-        steps=steps,
-        seconds=time.monotonic() - started,
-    )
+            for pairs in batches[done:]:
+                self._losses.append(self._learn(block_of(self._labels, pairs)))
+                self._step += 1
+                if progress is not None:
+                    progress(
+                        self._step, self._steps, f"loss {np.mean(self._losses[-_LATELY:]):.3f}"
+                    )
+                is_due = self._step % self._settings.checkpoint_steps == 0
+                if is_due and self._step < self._steps and self._team.leads:
+                    self._save(folder)
+
+    def report(self) -> DualEncoderReport:
+        """Return what was done."""
+        epochs = np.array(self._losses).reshape(self._settings.epochs, self._steps_in_epoch)
+        return DualEncoderReport(
+            losses=epochs.mean(axis=1).tolist(),
+            pairs=int(self._labels.targets.nnz),
+            steps=self._steps,
+            seconds=round(self._seconds(), 1),
+            data_sha256=self._data_sha256,
+        )
+
+    def _learn(self, block: Block) -> float:
+        # Drop-out depends on seed, step and process alone, so that a resumed run repeats it.
+        torch.manual_seed(hash((self._settings.seed, self._step, self._team.rank)))
+        rate = self._settings.learning_rate * learning_rate_factor(
+            self._step, self._steps, self._settings.warmup_share
+        )
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        query_rows, document_rows = (
+            rows[self._team.share(len(rows))] for rows in (block.queries, block.documents)
+        )
+        tokens = (
+            self._tokenizer([self._queries[row] for row in query_rows], QUERY_TOKENS),
+            self._tokenizer(
+                [self._documents[row] for row in document_rows], self._settings.document_tokens
+            ),
+        )
+        queries, documents = self._shared(*tokens)
+        loss = self._loss(
+            self._team.gathered(queries, len(block.queries))
+            @ self._team.gathered(documents, len(block.documents)).T,
+            block,
+        )
+        total = loss
+        if self._settings.guard == "embeddings":
+            drift = self._drift(tokens, (queries, documents))
+            rows = len(block.queries) + len(block.documents)
+            total = loss + self._settings.guard_strength * drift / rows
+        self._optimizer.zero_grad()
+        # Each process has its own rows' gradient of the whole loss, and torch takes their mean.
+        torch.autograd.backward(total * self._team.size)
+        self._optimizer.step()
+        if self._settings.guard == "parameters":
+            self._pull_to_start(rate * self._settings.guard_strength)
+        return loss.item()
+
+    def _loss(self, similarities: torch.Tensor, block: Block) -> torch.Tensor:
+        is_positive = torch.from_numpy(block.is_positive)
+        targets, weights = torch.from_numpy(block.targets), torch.from_numpy(block.weights)
+        temperature = self._settings.temperature
+        if self._settings.loss == "decoupled":
+            return decoupled_softmax(
+                similarities,
+                is_positive,
+                temperature=temperature,
+                targets=targets,
+                weights=weights,
+            )
+        return in_batch_softmax(
+            similarities,
+            is_positive,
+            torch.from_numpy(block.is_drawn),
+            temperature=temperature,
+            targets=targets,
+            weights=weights,
+        )
+
+    def _drift(
+        self, tokens: tuple[Tokens, ...], vectors: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
+        """Return the sum over this process's rows of 1 - cosine to where they started."""
+        assert self._start is not None  # noqa: S101  (set where there is a guard)
+        with torch.no_grad():
+            starts = self._start(*tokens)
+        drifts = [
+            (1 - (now * then).sum(dim=1)).sum() for now, then in zip(vectors, starts, strict=True)
+        ]
+        return torch.stack(drifts).sum()
+
+    @torch.no_grad()
+    def _pull_to_start(self, share: float) -> None:
+        assert self._start is not None  # noqa: S101  (set where there is a guard)
+        starts = dict(self._start.transformer.named_parameters())
+        for name, parameter in self.encoder.trained().items():
+            parameter.lerp_(starts[name], share)
+
+    @torch.no_grad()
+    def _clustered(self, epoch: int) -> NDArray[np.int64] | None:
+        """Cluster the queries by their embeddings as they are now."""
+        if not self._settings.cluster_size:
+            return None
+        self.encoder.eval()
+        share = self._team.share(len(self._queries))
+        own = self._queries[share]
+        vectors = torch.cat(
+            [
+                self.encoder(self._tokenizer(own[at : at + _TEXTS_AT_ONCE], QUERY_TOKENS))[0]
+                for at in range(0, max(len(own), 1), _TEXTS_AT_ONCE)
+            ]
+        )
+        self.encoder.train()
+        everyone = self._team.gathered(vectors, len(self._queries)).cpu().numpy()
+        random = np.random.default_rng([self._settings.seed, epoch, 1])
+        clusters = balanced_clusters(everyone, self._settings.cluster_size, random)
+        return self._team.told_by_leader(torch.from_numpy(clusters)).cpu().numpy()
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started
+
+    def _save(self, folder: Path) -> None:
+        tensors = {
+            f"encoder/{name}": parameter.detach()
+            for name, parameter in self.encoder.trained().items()
+        } | {
+            f"optimizer/{name}": tensor
+            for name, tensor in optimizer_tensors(self._optimizer).items()
+        }
+        if self._clusters is not None:
+            tensors["clusters"] = torch.from_numpy(self._clusters)
+        facts = {"step": self._step, "losses": self._losses, "seconds": self._seconds()}
+        save(folder, self._fingerprint, Saved(tensors, facts))
 
 
-class _SiameseEncoder:
-    """Texts to unit vectors, with gradients."""
-
-    def __init__(self, source: Path) -> None:
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.transformer = AutoModel.from_pretrained(source, dtype=torch.float32)
-        self.transformer.to(self._device).train()
-        self._tokenizer = Tokenizer.from_file(str(source / TOKENIZER))
-        self._tokenizer.encode_special_tokens = True  # as at serving
-        pad = self._tokenizer.token_to_id("[PAD]")
-        self._tokenizer.enable_padding(pad_id=0 if pad is None else pad)
-
-    def __call__(self, texts: Sequence[str], max_tokens: int) -> torch.Tensor:
-        self._tokenizer.enable_truncation(max_tokens)
-        encoded = self._tokenizer.encode_batch(list(texts))
-        ids = torch.tensor([row.ids for row in encoded], device=self._device)
-        mask = torch.tensor([row.attention_mask for row in encoded], device=self._device)
-        hidden = self.transformer(input_ids=ids, attention_mask=mask)[0]
-        weights = mask.unsqueeze(-1).to(hidden.dtype)
-        mean = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
-        return torch.nn.functional.normalize(mean, dim=1)
-
-    def save(self, source: Path, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            folder = Path(scratch) / "encoder"
-            self.transformer.save_pretrained(folder)
-            shutil.copy(source / TOKENIZER, folder / TOKENIZER)
-            shutil.rmtree(target, ignore_errors=True)
-            folder.rename(target)
-
-
-def _positives(dataset: Dataset, labels: Pairs) -> Mapping[str, Sequence[str]]:
-    queries, documents = dataset.queries_of("train"), positions_of(dataset.documents)
-    clicks = only_of(dataset.clicks, queries, documents)
-    added = added_pairs(only_of(labels, queries, documents), clicks)
-    positives = {
-        query.id: [*clicks.get(query.id, {}), *added.get(query.id, {})]
-        for query in queries
-        if query.id in clicks or query.id in added
-    }
-    if not positives:
-        raise InvalidInput("nothing to train on: no train query has a click or a label")
-    return positives
-
-
-def _batches(
-    positives: Mapping[str, Sequence[str]], settings: DualEncoderSettings, chooser: random.Random
-) -> list[list[tuple[str, str]]]:
-    """Return one epoch's pairs in batches of the same size, give or take one."""
-    pairs = [
-        (query_id, document_id)
-        for query_id, row in positives.items()
-        for document_id in chooser.sample(row, min(len(row), settings.max_pairs_per_query))
-    ]
-    chooser.shuffle(pairs)
-    count = math.ceil(len(pairs) / settings.batch_size)
-    return [pairs[number::count] for number in range(count)]
-
-
-def _is_positive(
-    query_ids: Sequence[str], document_ids: Sequence[str], positives: Mapping[str, Sequence[str]]
-) -> torch.Tensor:
-    known = [set(positives[query_id]) for query_id in query_ids]
-    return torch.tensor([[document_id in row for document_id in document_ids] for row in known])
-
-
-def _read(document: Document, tower: Tower) -> str:
-    return document.title if tower == "title" else document.described()
+def _digest(
+    source: Path, queries: Sequence[str], labels: LabelMatrix, documents: Sequence[str]
+) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(source.glob("*.safetensors")):
+        digest.update(sha256_of(path).encode())
+    digest.update(json.dumps([list(queries), list(documents)]).encode())
+    for part in (labels.targets.indptr, labels.targets.indices):
+        digest.update(part.astype(np.int64).tobytes())
+    for values in (labels.targets.data, labels.weights.data):
+        digest.update(values.tobytes())
+    return digest.hexdigest()

@@ -14,6 +14,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from transformers import AutoModel
 
 from services.training.model_sources import sha256_of
+from services.training.siamese import RECORD
 from shared.encoder import CARD, MODEL, TOKENIZER, EncoderCard
 
 Precision = Literal["int8", "fp32"]
@@ -37,6 +38,8 @@ class _SentenceModel(torch.nn.Module):
 def export_encoder(source: Path, target: Path, *, precision: Precision = "int8") -> EncoderCard:
     """Write `encoder.onnx`, `tokenizer.json` and `encoder.json` to `target`, whole or not at all.
 
+    A source that was fine-tuned here brings its `training.json` with it.
+
     Args:
         source: a Hugging Face style folder of a BERT-like encoder with `tokenizer.json`.
         target: replaced if it exists.
@@ -59,6 +62,8 @@ def export_encoder(source: Path, target: Path, *, precision: Precision = "int8")
         else:
             plain.rename(folder / MODEL)
         shutil.copy(source / TOKENIZER, folder / TOKENIZER)
+        if (source / RECORD).exists():
+            shutil.copy(source / RECORD, folder / RECORD)
         card = EncoderCard(
             name=f"{source.name}-{precision}-{sha256_of(folder / MODEL)[:8]}",
             dimensions=transformer.config.hidden_size,

@@ -122,8 +122,8 @@ def write_language_model(folder: Path, config: PretrainedConfig | None = None) -
     return folder
 
 
-def write_encoder(folder: Path) -> Path:
-    """Write a random BERT of one layer over `WORDS`, Hugging Face style.
+def write_encoder(folder: Path, *, layers: int = 1, dropout: float = 0.1) -> Path:
+    """Write a random BERT over `WORDS`, Hugging Face style.
 
     Random layers keep near what the word embeddings say, so texts that share words are similar.
     """
@@ -137,10 +137,12 @@ def write_encoder(folder: Path) -> Path:
     config = BertConfig(
         vocab_size=len(WORDS),
         hidden_size=32,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=128,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
     )
     BertModel(config).save_pretrained(folder)
     return folder

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,3 +125,95 @@ def test_the_learning_rate_rises_in_a_line_and_falls_to_nothing() -> None:
     assert factors[10:] == sorted(factors[10:], reverse=True)
     assert factors[10] == 1
     assert factors[100] == pytest.approx(0)
+
+
+def test_a_shortlist_of_all_documents_gives_what_no_shortlist_gives() -> None:
+    settings = replace(SETTINGS, batch_size=40)  # one batch an epoch: its order does not matter
+    whole = train_classifiers(QUERIES, LABELS, INITIAL, settings)
+
+    shortlisted = train_classifiers(
+        QUERIES, LABELS, INITIAL, replace(settings, shortlist_documents=5)
+    )
+
+    assert shortlisted == pytest.approx(whole, abs=1e-5)
+
+
+def test_shortlists_rank_documents_as_the_loss_over_all_of_them_does() -> None:
+    random = np.random.default_rng(4)
+
+    def unit(vectors: np.ndarray) -> np.ndarray:
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    kinds = unit(random.standard_normal((40, 64)))
+    of_query, of_document = random.integers(40, size=400), random.integers(40, size=800)
+    queries, initial = (
+        unit(kinds[kind] + unit(random.standard_normal((len(kind), 64))))
+        for kind in (of_query, of_document)
+    )
+    alike = of_query[:, None] == of_document[None]
+    labels = labels_of(alike & (random.random((400, 800)) < 0.3))
+    settings = ClassifierSettings(
+        epochs=6, batch_size=50, shortlist_nearest=30, shortlist_random=100
+    )
+
+    def top(vectors: np.ndarray) -> np.ndarray:
+        return np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
+
+    whole = top(train_classifiers(queries, labels, initial, settings))
+    shortlisted = train_classifiers(
+        queries, labels, initial, replace(settings, shortlist_documents=100)
+    )
+
+    def agreement(vectors: np.ndarray) -> float:
+        pairs = zip(top(vectors), whole, strict=True)
+        return float(np.mean([len(np.intersect1d(*pair)) / 10 for pair in pairs]))
+
+    assert agreement(initial) < 0.7
+    assert agreement(shortlisted) > 0.85
+
+
+@pytest.mark.parametrize("limit", [1_000, 5], ids=["chunks", "shortlists"])
+def test_a_killed_training_goes_on_and_ends_the_same(tmp_path: Path, limit: int) -> None:
+    settings = replace(
+        SETTINGS,
+        documents_per_chunk=3,
+        shortlist_documents=limit,
+        shortlist_nearest=2,
+        shortlist_random=3,
+    )
+    whole = train_classifiers(QUERIES, LABELS, INITIAL, settings)
+    again: list[int] = []
+
+    def kill(done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_classifiers(QUERIES, LABELS, INITIAL, settings, kill, checkpoint=tmp_path / "c")
+    resumed = train_classifiers(
+        QUERIES,
+        LABELS,
+        INITIAL,
+        settings,
+        lambda done, total: again.append(done),
+        checkpoint=tmp_path / "c",
+    )
+
+    assert again[0] > 1, "what was done is not done again"
+    assert (resumed == whole).all()
+    assert not (tmp_path / "c").exists()
+
+
+def test_other_labels_do_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, documents_per_chunk=3)
+    other = labels_of(LABELS.targets.toarray(), weight=0.5)
+
+    def kill(done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_classifiers(QUERIES, LABELS, INITIAL, settings, kill, checkpoint=tmp_path / "c")
+    vectors = train_classifiers(QUERIES, other, INITIAL, settings, checkpoint=tmp_path / "c")
+
+    assert (vectors == train_classifiers(QUERIES, other, INITIAL, settings)).all()

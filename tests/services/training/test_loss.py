@@ -4,6 +4,7 @@ from services.training.loss import (
     Positives,
     binary_cross_entropy_gradient_,
     decoupled_softmax,
+    in_batch_softmax,
 )
 
 
@@ -65,3 +66,60 @@ def test_a_batch_of_positives_only_has_a_finite_gradient() -> None:
 
     assert similarities.grad is not None
     assert similarities.grad.abs().sum() == 0
+
+
+def test_a_pair_whose_softmax_is_its_target_has_no_gradient() -> None:
+    similarities = torch.tensor([[0.3, 0.1]], requires_grad=True)
+    probability = torch.softmax(similarities.detach()[0], dim=0)[0].item()
+
+    decoupled_softmax(
+        similarities,
+        torch.tensor([[True, False]]),
+        temperature=1.0,
+        targets=torch.tensor([[probability, 0.0]]),
+    ).backward()
+
+    assert similarities.grad is not None
+    assert similarities.grad.abs().max() < 1e-6
+
+
+def test_a_pairs_weight_multiplies_its_loss() -> None:
+    similarities = torch.tensor([[0.3, 0.1]])
+    is_positive = torch.tensor([[True, False]])
+    full, half = (
+        decoupled_softmax(
+            similarities, is_positive, temperature=1.0, weights=torch.tensor([[weight, 1.0]])
+        )
+        for weight in (1.0, 0.5)
+    )
+
+    torch.testing.assert_close(half, full / 2)
+
+
+def test_a_soft_label_without_a_negative_beside_it_has_no_gradient() -> None:
+    similarities = torch.tensor([[0.9, 0.8]], requires_grad=True)
+
+    decoupled_softmax(
+        similarities,
+        torch.tensor([[True, True]]),
+        temperature=0.05,
+        targets=torch.tensor([[0.5, 0.5]]),
+    ).backward()
+
+    assert similarities.grad is not None
+    assert similarities.grad.abs().sum() == 0
+
+
+def test_in_batch_softmax_asks_both_ways_and_leaves_known_positives_out() -> None:
+    similarities = torch.tensor([[0.9, 0.8, 0.1], [0.2, 0.7, 0.3]])
+    is_positive = torch.tensor([[True, True, False], [False, True, False]])
+    is_drawn = torch.tensor([[True, False, False], [False, True, False]])
+    e = torch.exp(similarities)
+    of_documents = -torch.log(e[0, 0] / (e[0, 0] + e[0, 2])) - torch.log(
+        e[1, 1] / (e[1, 1] + e[1, 0] + e[1, 2])
+    )
+    of_queries = -torch.log(e[0, 0] / (e[0, 0] + e[1, 0]))  # the other's column is positive only
+
+    loss = in_batch_softmax(similarities, is_positive, is_drawn, temperature=1.0)
+
+    torch.testing.assert_close(loss, (of_documents + of_queries) / 4)

@@ -1,0 +1,72 @@
+"""Several processes that train one model: started by torchrun, each computes a share of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process among the others; one process alone is a team of 1."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Tell whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def share(self, rows: int) -> slice:
+        """Return which of `rows` are this process's."""
+        return slice(self.rank * rows // self.size, (self.rank + 1) * rows // self.size)
+
+    def gathered(self, own: torch.Tensor, rows: int) -> torch.Tensor:
+        """Return the rows of all processes; gradients flow into this one's.
+
+        Args:
+            own: (rows of `share(rows)`, dimensions).
+            rows: of all processes together.
+        """
+        if self.size == 1:
+            return own
+        everyone = own.new_zeros(rows, own.shape[1])
+        everyone[self.share(rows)] = own.detach()
+        dist.all_reduce(everyone)
+        everyone[self.share(rows)] = own
+        return everyone
+
+    def told_by_leader(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the leader's `values`, of the same shape and type in every process."""
+        if self.size > 1:
+            values = values.to(self.device)
+            dist.broadcast(values, src=0)
+        return values
+
+    def wait(self) -> None:
+        """Return once every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined_team() -> Iterator[Team]:
+    """Join the processes that torchrun started; a process started otherwise is alone."""
+    cuda = torch.cuda.is_available()
+    if not dist.is_torchelastic_launched():
+        yield Team(0, 1, torch.device("cuda" if cuda else "cpu"))
+        return
+    device = torch.device("cuda", dist.get_node_local_rank()) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Team(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        dist.destroy_process_group()
