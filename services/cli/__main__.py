@@ -7,7 +7,18 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from services.cli import augment, data, demo, distill, mapping, models, search, suite, training
+from services.cli import (
+    augment,
+    data,
+    demo,
+    distill,
+    evaluate,
+    mapping,
+    models,
+    search,
+    suite,
+    training,
+)
 from services.cli.console import err
 from services.cli.generate import generate
 from shared.errors import SkimError, Unavailable
@@ -31,7 +42,8 @@ app.command()(augment.augment)
 app.add_typer(augment.labels_app, name="labels")
 app.command("train")(training.train_command)
 app.command()(training.publish)
-app.command("evaluate")(training.evaluate_command)
+app.command()(evaluate.simulate)
+app.command("evaluate")(evaluate.evaluate_command)
 app.command()(search.search)
 
 

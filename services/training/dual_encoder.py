@@ -23,7 +23,8 @@ from transformers import AutoModel
 from services.training.classifiers import Progress, learning_rate_factor
 from services.training.labels import Pairs, added_pairs, only_of
 from services.training.loss import decoupled_softmax
-from services.training.train import DESCRIPTION_TOKENS, QUERY_TOKENS, Tower, positions_of
+from services.training.supervision import positions_of
+from services.training.train import DESCRIPTION_TOKENS, QUERY_TOKENS, Tower
 from shared.contracts.document import Document
 from shared.dataset import Dataset
 from shared.encoder import TOKENIZER
