@@ -40,7 +40,10 @@ class ArmCache:
         if self._folder is None or self._is_fresh:
             return None
         try:
-            with np.load(self._folder / f"{key}.npz", allow_pickle=False) as kept:
+            with (
+                (self._folder / f"{key}.npz").open("rb") as file,
+                np.load(file, allow_pickle=False) as kept,
+            ):
                 return Ranking(
                     kept["documents"].astype(np.int64),
                     float(kept["mixing_weight"]),

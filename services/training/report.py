@@ -70,7 +70,15 @@ def as_json(
             shown: {result.split: result.rows for result in of_shown}
             for shown, of_shown in (exposure or {}).items()
         },
-        "tau": [quality.model_dump(mode="json") for quality in first.taus],
+        "tau": [
+            {
+                "tau": quality.tau,
+                "labels": quality.added,
+                "precision": quality.precision,
+                "recall": quality.recall,
+            }
+            for quality in first.taus
+        ],
         "labels_added": first.labels.added,
         "label_precision": first.labels.precision,
         "label_recall": first.labels.recall,
@@ -121,8 +129,9 @@ def _columns() -> list[str]:
 def _cells(row: Row) -> list[str]:
     cells = [f"{100 * row[metric]:.1f}" for metric in SHOWN]
     cells.append(_with_interval(row, _MAIN, ".1f"))
-    is_its_own_rival = row.get(_GAIN) == row.get(f"{_GAIN}_low") == row.get(f"{_GAIN}_high")
-    return [*cells, "-" if is_its_own_rival else _with_interval(row, _GAIN, "+.1f")]
+    gain = {row.get(f"{_GAIN}{bound}") for bound in ("", "_low", "_high")}
+    is_none = len(gain) == 1  # without a rival, or its own
+    return [*cells, "-" if is_none else _with_interval(row, _GAIN, "+.1f")]
 
 
 def _with_interval(row: Row, metric: str, shape: str) -> str:

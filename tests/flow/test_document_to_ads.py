@@ -31,10 +31,11 @@ from services.mapping.app import build_app as mapping_app
 from services.mapping.index_builder import build_index
 from services.mapping.mapper import open_mapper
 from services.mapping.settings import MappingSettings
+from services.cli.training import train_on
 from services.training.classifiers import ClassifierSettings
 from services.training.embeddings import CachedEncoder
 from services.training.publish import bundle_model
-from services.training.train import TrainSettings, train
+from services.training.train import TrainSettings
 from shared.bundle import activate
 from shared.clients import AugmentationClient, GenerationClient, InferenceClient, MappingClient
 from shared.contracts.augmentation import JobState, WrittenBefore
@@ -107,7 +108,8 @@ class Suite:
     def publish(self, dataset: Dataset, labels: Pairs) -> str:
         """Train, bundle, activate, and let the inference service take it; return the version."""
         folder = self.common.models / "encoder"
-        model = train(dataset, labels, CachedEncoder(SentenceEncoder(folder)), TRAINING)
+        encoder = CachedEncoder(SentenceEncoder(folder))
+        model = train_on(dataset, labels, encoder, TRAINING, lambda done, total: None)
         bundle = bundle_model(model, dataset.documents, folder, self.common.bundles)
         activate(self.common.bundles, bundle.name)
         return self.inference.reload().generation
