@@ -19,6 +19,7 @@ from services.augmentation.app import build_app as augmentation_app
 from services.augmentation.augmenter import Augmenter
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
+from services.cli.training import train_on
 from services.generation.app import build_app as generation_app
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
@@ -31,7 +32,6 @@ from services.mapping.app import build_app as mapping_app
 from services.mapping.index_builder import build_index
 from services.mapping.mapper import open_mapper
 from services.mapping.settings import MappingSettings
-from services.cli.training import train_on
 from services.training.classifiers import ClassifierSettings
 from services.training.embeddings import CachedEncoder
 from services.training.publish import bundle_model

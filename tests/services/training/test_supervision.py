@@ -69,9 +69,13 @@ def test_texts_are_added_below() -> None:
     base = of_pairs(DATASET.queries, POSITIONS, DATASET.clicks, DATASET.clicks)
     own = with_titles(base, DATASET.documents)
 
-    added = with_texts(base, ["oak bed", "clock"], replace(own.labels, **{
-        name: getattr(own.labels, name)[1:] for name in ("targets", "weights")
-    }))
+    added = with_texts(
+        base,
+        ["oak bed", "clock"],
+        replace(
+            own.labels, **{name: getattr(own.labels, name)[1:] for name in ("targets", "weights")}
+        ),
+    )
 
     assert added.sha256 == own.sha256
 
