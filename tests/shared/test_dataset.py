@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from shared.dataset import (
     write_rows,
 )
 from shared.errors import InvalidInput, NotFound
+from tests.support.catalogue import DATASET
 
 DOCUMENTS = [
     Document(id="oboe", title="oboe", text="a woodwind", metadata={"category": "artifact"}),
