@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadtests.results import Value, save
-from services.training.evaluation import ARMS, EvaluationResult
 
-_DOCUMENTS_AS = {"title": "titles only", "metadata": "titles + metadata"}
+_DOCUMENTS_AS = {"title_only": "titles only", "full": "titles + metadata"}
+_TRAINED = {"clicks": "clicks", "skim": "clicks + labels"}
+_LEARNED = {
+    "title_only": {"zero_shot_title": "nothing", **_TRAINED},
+    "full": {"zero_shot_metadata": "nothing", **_TRAINED},
+}
 
 
 def main() -> None:
@@ -32,26 +36,26 @@ def rows_of(facts: Mapping[str, Any]) -> list[dict[str, Value]]:
     """Return a row for each split and arm, in percent; gains are of recall@100 over clicks only."""
     rows: list[dict[str, Value]] = []
     for split in ("new_wordings", "new_intents"):
-        result = EvaluationResult.model_validate(facts[split])
-        for arm in ARMS:
-            row = result.rows[arm.name]
-            learned = "clicks + labels" if arm.labels else "clicks" if arm.clicks else "nothing"
-            gain = result.gains.get(f"{arm.name} - {arm.name.replace('_and_labels', '')}")
-            rows.append(
-                {
-                    "split": split.replace("_", " "),
-                    "documents as": _DOCUMENTS_AS[arm.tower],
-                    "trained on": learned,
-                    "recall@10": round(100 * row["recall@10"], 1),
-                    "recall@100": round(100 * row["recall@100"], 1),
-                    "gain of recall@100 over clicks": _interval(gain) if gain else None,
-                }
-            )
+        for section, documents_as in _DOCUMENTS_AS.items():
+            for arm, learned in _LEARNED[section].items():
+                row = facts[split][section][arm]
+                rows.append(
+                    {
+                        "split": split.replace("_", " "),
+                        "documents as": documents_as,
+                        "trained on": learned,
+                        "recall@10": round(100 * row["recall_at_10"], 1),
+                        "recall@100": round(100 * row["recall_at_100"], 1),
+                        "gain of recall@100 over clicks": (
+                            _interval(row) if arm == "skim" else None
+                        ),
+                    }
+                )
     return rows
 
 
-def _interval(gain: Mapping[str, float]) -> str:
-    value, low, high = (100 * gain[f"recall@100{suffix}"] for suffix in ("", "_low", "_high"))
+def _interval(row: Mapping[str, float]) -> str:
+    value, low, high = (100 * row[f"gain_recall_at_100{bound}"] for bound in ("", "_low", "_high"))
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 

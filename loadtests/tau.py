@@ -18,9 +18,11 @@ from services.cli.generate import read_synthetic_queries
 from services.cli.models import SHIPPED
 from services.mapping.index_builder import build_index
 from services.mapping.mapper import QueryMapper
+from services.training.arms import arms_named
 from services.training.embeddings import CachedEncoder
-from services.training.evaluation import ARMS, evaluate
-from services.training.train import TrainSettings
+from services.training.evaluation import Evaluation, evaluate
+from services.training.sources import Sources, Written, gather
+from services.training.train import Tower, TrainSettings, embed_documents
 from shared.contracts.mapping import SyntheticQueries
 from shared.dataset import Dataset, Pairs, read_dataset
 from shared.encoder import SentenceEncoder
@@ -28,7 +30,12 @@ from shared.settings import CommonSettings
 
 TAUS = (0.6, 0.75, 0.85, 0.95)
 NEIGHBOURS = 10
-_COMPARED = ("clicks", "clicks_and_labels", "clicks_metadata", "clicks_and_labels_metadata")
+_COMPARED = {"clicks": "clicks", "skim": "clicks_and_labels"}
+_TOWERS: tuple[tuple[Tower, str, str], ...] = (
+    ("title", "title_only", ""),
+    ("metadata", "full", "_metadata"),
+)
+"""Tower, its section of the result, and what its columns end in."""
 
 
 def main() -> None:
@@ -81,19 +88,28 @@ def measure(
                 "recall": round(hits / len(truth), 3),
             }
             if trains:
-                arms = [arm for arm in ARMS if arm.name in _COMPARED]
-                result = evaluate(
-                    dataset,
-                    labels,
-                    cached,
-                    split_name="validation",
-                    settings=TrainSettings(),
-                    arms=arms,
-                )
-                for name in _COMPARED:
-                    line[f"{name} R@100"] = round(100 * result.rows[name]["recall@100"], 1)
+                line |= _recalls(dataset, Written(rows, labels), cached)
             table.append(line)
     return table
+
+
+def _recalls(dataset: Dataset, written: Written, encoder: CachedEncoder) -> dict[str, Value]:
+    """Return recall@100 of clicks and of clicks + labels, in percent, for both towers."""
+    sources: dict[Tower, Sources] = {
+        tower: gather(dataset, embed_documents(dataset.documents, encoder, tower), written=written)
+        for tower, _, _ in _TOWERS
+    }
+    result = evaluate(
+        Evaluation(dataset, encoder, TrainSettings()),
+        sources,
+        split_name="validation",
+        arms=arms_named(list(_COMPARED)),
+    )
+    return {
+        f"{called}{ending} R@100": round(100 * result.rows[section][arm]["recall_at_100"], 1)
+        for _, section, ending in _TOWERS
+        for arm, called in _COMPARED.items()
+    }
 
 
 def _without_test(dataset: Dataset) -> Dataset:

@@ -4,6 +4,8 @@
     queries.jsonl      {id, text, metadata{}, split}        split: train, validation or test
     clicks.tsv         query id <tab> document id <tab> count
     qrels.tsv          query id <tab> document id <tab> relevance      complete truth or judgements
+    propensities.tsv   query id <tab> document id <tab> probability    of a click, if a simulation knows it
+    exploration.tsv    query id <tab> document id <tab> count          clicks on documents shown at random
     splits/NAME.tsv    query id <tab> split      another way to part the queries
 
 A name that ends in .gz is packed. The row side is always the query. Other formats are read by
@@ -20,7 +22,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TextIO, TypeVar, cast, get_args
 
@@ -52,12 +54,16 @@ class Query(Contract):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data folder in memory. `clicks` and `truth` hold only known queries and documents."""
+    """A data folder in memory. Clicks, truth and the like hold only known queries and documents."""
 
     documents: Sequence[Document]
     queries: Sequence[Query]
     clicks: Mapping[str, Mapping[str, float]]
     truth: Mapping[str, Mapping[str, float]]
+    propensities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Golden propensities, of simulated clicks."""
+    exploration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Clicks on documents that were shown at random."""
 
     def queries_of(self, split: Split) -> list[Query]:
         """Return the queries of one split, in file order."""
@@ -94,14 +100,21 @@ def read_dataset(folder: Path, *, split: str | None = None) -> Dataset:
         queries,
         clicks=_pairs("clicks.tsv", adds_up=True),
         truth=_pairs("qrels.tsv", adds_up=False),
+        propensities=_pairs("propensities.tsv", adds_up=False),
+        exploration=_pairs("exploration.tsv", adds_up=True),
     )
 
 
 def write_dataset(folder: Path, dataset: Dataset) -> None:
-    """Write a data folder, each file whole or not at all; absent clicks and truth leave no file."""
+    """Write a data folder, each file whole or not at all; absent pairs leave no file."""
     write_rows(folder / "documents.jsonl", dataset.documents)
     write_rows(folder / "queries.jsonl", dataset.queries)
-    for name, pairs in (("clicks.tsv", dataset.clicks), ("qrels.tsv", dataset.truth)):
+    for name, pairs in (
+        ("clicks.tsv", dataset.clicks),
+        ("qrels.tsv", dataset.truth),
+        ("propensities.tsv", dataset.propensities),
+        ("exploration.tsv", dataset.exploration),
+    ):
         if pairs:
             write_pairs(folder / name, pairs)
         else:

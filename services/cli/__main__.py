@@ -12,6 +12,7 @@ from services.cli import (
     data,
     demo,
     distill,
+    evaluate,
     gaps,
     mapping,
     models,
@@ -43,7 +44,8 @@ app.command()(augment.augment)
 app.add_typer(augment.labels_app, name="labels")
 app.command("train")(training.train_command)
 app.command()(training.publish)
-app.command("evaluate")(training.evaluate_command)
+app.command()(evaluate.simulate)
+app.command("evaluate")(evaluate.evaluate_command)
 app.command("gaps")(gaps.gaps_command)
 app.command("report")(report.report_command)
 app.command()(search.search)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.console import err, print_json, progress_bar
-from shared.dataset import Dataset, read_dataset, write_dataset
+from shared.dataset import Dataset, read_dataset, write_dataset, write_pairs
 from shared.encoder import SentenceEncoder
-from shared.errors import Conflict
+from shared.errors import Conflict, InvalidInput
 from shared.formats.beir import write_beir
 from shared.formats.detection import read_any
 from shared.formats.esci import write_esci
+from shared.formats.trec import read_qrels
 from shared.formats.wands import write_wands
 from shared.formats.xc import write_xc
 from shared.settings import CommonSettings
@@ -120,6 +121,37 @@ def info(folder: Annotated[Path, typer.Argument(help="Data folder to check.")]) 
             "splits": sorted(path.stem for path in (folder / "splits").glob("*.tsv")),
         }
     )
+
+
+@app.command()
+def qrels(
+    file: Annotated[
+        Path, typer.Argument(help="TREC qrels: query, iteration, document, relevance.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Data folder whose qrels.tsv is written.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of the truth that is there.")
+    ] = False,
+) -> None:
+    """Import judgements made by people, of queries and documents that the folder holds."""
+    target = folder / "qrels.tsv"
+    if target.exists() and not replace:
+        raise Conflict(f"{target}: exists; --replace takes its place")
+    dataset = read_dataset(folder)
+    judged = read_qrels(file)
+    documents = {document.id for document in dataset.documents}
+    queries = {query.id for query in dataset.queries}
+    known = {
+        query_id: {name: value for name, value in row.items() if name in documents}
+        for query_id, row in judged.items()
+        if query_id in queries
+    }
+    kept = sum(map(len, known.values()))
+    if not kept:
+        raise InvalidInput(f"{file}: judges no document of {folder} for any of its queries")
+    write_pairs(target, known)
+    in_all = sum(map(len, judged.values()))
+    print_json({"file": str(target), "judgements": kept, "of_others_left_out": in_all - kept})
 
 
 def data_folder(name: Path) -> Path:

@@ -24,7 +24,7 @@ from services.cli.console import err, out, print_json, progress_bar
 from services.cli.generate import card_of, read_synthetic_queries
 from services.cli.mapping import build_train_index
 from services.cli.models import SHIPPED, build_models
-from services.cli.training import evaluate_splits, publish_bundle
+from services.cli.training import publish_bundle, train_on
 from shared.clients import AugmentationClient, GenerationClient, InferenceClient
 from shared.contracts.mapping import SyntheticQueries
 from shared.dataset import Dataset, Pairs, Query, read_dataset
@@ -50,6 +50,8 @@ def demo(
     ] = False,
 ) -> None:
     """Take WordNet's things from documents to top-K ads and show what the labels are worth."""
+    from services.cli.chain import Chain, ChainSettings
+    from services.training.arms import IN_SHORT, arms_named
     from services.training.report import as_json, as_table  # torch is imported only when needed
 
     started = time.monotonic()
@@ -67,7 +69,8 @@ def demo(
         _step(
             "3/6  Training and evaluation on the complete truth of held-out queries, two ways to part them"
         )
-        results = evaluate_splits(suite, folder, rows, labels)
+        chain = Chain(suite, folder, ChainSettings(), rows=rows, labels=labels)
+        results = [chain.evaluate(split, arms_named(IN_SHORT)) for split in chain.splits]
         _step("4/6  Two bundles: trained on clicks only, and on clicks + labels")
         before, after = _bundle(suite, dataset, {}), _bundle(suite, dataset, labels)
         _step("5/6  Answers over HTTP, before and after")
@@ -105,7 +108,7 @@ def _fresh_home(common: CommonSettings) -> Path:
     home = common.home.resolve() / "demo"
     if (home / "run").exists():
         _run_suite_command("down", {"SKIM_HOME": str(home)})
-    for name in ("run", "redis", "mapping", "bundles"):
+    for name in ("run", "redis", "mapping", "bundles", "evaluate"):
         shutil.rmtree(home / name, ignore_errors=True)
     home.mkdir(parents=True, exist_ok=True)
     models = home / "models"
@@ -207,12 +210,12 @@ def _committed_queries(suite: CommonSettings) -> dict[str, SyntheticQueries]:
 def _bundle(suite: CommonSettings, dataset: Dataset, labels: Pairs) -> str:
     from services.training.embeddings import CachedEncoder
     from services.training.publish import bundle_model
-    from services.training.train import TrainSettings, train
+    from services.training.train import TrainSettings
 
     folder = suite.models / "encoder"
     encoder = CachedEncoder(SentenceEncoder(folder, threads=0))
     with progress_bar("Training on clicks" + (" + labels" if labels else "")) as advance:
-        model = train(dataset, labels, encoder, TrainSettings(), advance)
+        model = train_on(dataset, labels, encoder, TrainSettings(), advance)
     version = "clicks-and-labels" if labels else "clicks"
     return bundle_model(model, dataset.documents, folder, suite.bundles, version=version).name
 

@@ -71,6 +71,8 @@ def map_offline(
     encoder: SentenceEncoder,
     folder: Path,
     advance: Advance,
+    *,
+    min_similarity: float | None = None,
 ) -> Pairs:
     """Map synthetic queries in this process, as the service would; return query id -> document id -> cosine.
 
@@ -80,12 +82,12 @@ def map_offline(
         encoder: of both.
         folder: receives the index.
         advance: told after every few documents.
+        min_similarity: tau; the setting if absent.
     """
     settings = MappingSettings()
+    tau = settings.min_similarity if min_similarity is None else min_similarity
     index = build_index(queries, encoder, folder, lambda done, total: None)
-    mapper = QueryMapper(
-        encoder, index, min_similarity=settings.min_similarity, neighbours=settings.neighbours
-    )
+    mapper = QueryMapper(encoder, index, min_similarity=tau, neighbours=settings.neighbours)
     labels: Pairs = {}
     for start in range(0, len(rows), _DOCUMENTS_PER_STEP):
         for mapped in mapper.map(rows[start : start + _DOCUMENTS_PER_STEP]):

@@ -32,17 +32,17 @@ class Encoder(Protocol):
 
 
 class CachedEncoder:
-    """An encoder that remembers each list of texts it has encoded.
+    """An encoder that remembers each text it has encoded.
 
     Args:
         encoder: does the work.
-        folder: keeps the vectors between runs, a file for each encoder and list.
+        folder: keeps the vectors between runs, a file for each list of texts that was new.
     """
 
     def __init__(self, encoder: Encoder, folder: Path | None = None) -> None:
         self._encoder = encoder
         self._folder = folder
-        self._known: dict[str, NDArray[np.float32]] = {}
+        self._known: dict[tuple[str, int], NDArray[np.float32]] = {}
 
     @property
     def name(self) -> str:
@@ -57,15 +57,21 @@ class CachedEncoder:
     def encode(
         self, texts: Sequence[str], *, max_tokens: int, progress: Progress | None = None
     ) -> NDArray[np.float32]:
-        """Return (texts, dimensions) float32 unit vectors, in the order given; do not write to them."""
-        key = self._key(texts, max_tokens)
-        if key not in self._known:
-            vectors = self._read(key, len(texts))
+        """Return (texts, dimensions) float32 unit vectors, in the order given."""
+        new = [text for text in dict.fromkeys(texts) if (text, max_tokens) not in self._known]
+        if new:
+            key = self._key(new, max_tokens)
+            vectors = self._read(key, len(new))
             if vectors is None:
-                vectors = self._compute(texts, max_tokens, progress)
+                vectors = self._compute(new, max_tokens, progress)
                 self._write(key, vectors)
-            self._known[key] = vectors
-        return self._known[key]
+            self._known.update(
+                ((text, max_tokens), vector) for text, vector in zip(new, vectors, strict=True)
+            )
+        found = np.empty((len(texts), self.dimensions), dtype=np.float32)
+        for row, text in enumerate(texts):
+            found[row] = self._known[text, max_tokens]
+        return found
 
     def _compute(
         self, texts: Sequence[str], max_tokens: int, progress: Progress | None

@@ -2,75 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import orjson
 from numpy.typing import NDArray
 
+from services.training.arm_cache import ArmCache, Ranking
+from services.training.arms import ARMS, Arm
 from services.training.embeddings import CachedEncoder
-from services.training.labels import Pairs, added_pairs, count, only_of, pair_matrix
-from services.training.metrics import (
-    CUTOFFS,
-    Interval,
-    PerQuery,
-    bootstrap,
-    measure,
-    paired_difference,
-    propensities_from_clicks,
-)
+from services.training.guard import ExposedSlice, explored, expose
+from services.training.label_quality import TAUS, LabelQuality, label_quality
+from services.training.labels import count
+from services.training.lexical import Bm25
+from services.training.measurement import Measurement, Row, difference, row_of
+from services.training.metrics import CUTOFFS, PerQuery
+from services.training.sources import Sources, needed
+from services.training.supervision import positions_of
 from services.training.train import (
     Tower,
     TrainSettings,
+    documents_sha256,
     embed_documents,
     embed_queries,
-    positions_of,
+    text_of,
     train,
 )
 from shared.ad_index import AdIndex
 from shared.contracts.base import Contract
-from shared.dataset import Dataset, Query
-from shared.errors import InvalidInput
+from shared.dataset import Dataset
+from shared.errors import InvalidInput, NotFound
 
 Tell = Callable[[str, int, int], None]
 """Called with (arm, steps done, steps in all)."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One row of the table: which tower, and what it learns from."""
-
-    name: str
-    tower: Tower
-    clicks: bool = False
-    labels: bool = False
-
-
-ARMS = (
-    Arm("zero_shot_title", "title"),
-    Arm("zero_shot_metadata", "metadata"),
-    Arm("clicks", "title", clicks=True),
-    Arm("clicks_and_labels", "title", clicks=True, labels=True),
-    Arm("clicks_metadata", "metadata", clicks=True),
-    Arm("clicks_and_labels_metadata", "metadata", clicks=True, labels=True),
-)
-GAINS = (
-    ("clicks_and_labels", "clicks"),
-    ("clicks_and_labels_metadata", "clicks_metadata"),
-    ("clicks_and_labels_metadata", "zero_shot_metadata"),
-)
-"""Pairs of arms (better, worse) whose difference gets an interval of its own."""
-
-
-class LabelQuality(Contract):
-    """The augmented labels of train queries that are no clicks, against the truth."""
-
-    added: int
-    precision: float | None
-    """Share that is relevant, of those whose query has truth; None if there are none."""
-    recall: float | None
-    """Share of the relevant pairs without a click that they found; None if there are none."""
+SECTIONS: Mapping[Tower, str] = {"title": "title_only", "metadata": "full"}
+"""What a tower's rows are called."""
+_TRAINED_BY = ("classifiers.py", "guard.py", "loss.py", "shortlist.py", "train.py")
+"""Modules whose change makes another model of the same data."""
 
 
 class EvaluationResult(Contract):
@@ -85,160 +58,194 @@ class EvaluationResult(Contract):
     """Measured ones."""
     test_queries_without_truth: int
     """Left out."""
-    rows: dict[str, dict[str, float]]
-    """Arm -> metric, metric_low and metric_high (95 % bootstrap interval over queries)."""
-    gains: dict[str, dict[str, float]]
-    """`better - worse` -> the same for the paired difference."""
-    mixing_weights: dict[str, float]
-    """Arm -> share of the trained classifiers that the guard let through."""
+    exposed_pairs: int
+    """Size of the uniformly exposed slice that mixing weights were chosen on."""
+    rows: dict[str, dict[str, Row]]
+    """Section (`title_only`, `full`) -> arm -> metrics, gains over clicks, mixing weight, seconds."""
+    gains: dict[str, dict[str, Row]]
+    """Section -> `skim - arm` of the same log -> the paired differences."""
+    left_out: dict[str, str]
+    """Arm -> why it has no row."""
     labels: LabelQuality
+    taus: list[LabelQuality]
+
+
+class Evaluation:
+    """One split: all that is the same for every arm.
+
+    Args:
+        dataset: with truth for test queries; that of validation queries only gives the exposed slice,
+            unless there is an exploration log.
+        encoder: the same for all arms.
+        settings: the same for all arms, but for the tower.
+        cache: of arms that were trained before.
+
+    Raises:
+        InvalidInput: no test query has truth.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        encoder: CachedEncoder,
+        settings: TrainSettings,
+        cache: ArmCache | None = None,
+    ) -> None:
+        self.measurement = Measurement(dataset)
+        self.exposed = exposed_slice(dataset, settings)
+        self.encoder = encoder
+        self._documents, self._settings = dataset.documents, settings
+        self._cache = cache or ArmCache()
+        self._queries = embed_queries(self.measurement.queries, encoder)
+        self._fixed = _digest(
+            encoder.name,
+            documents_sha256(dataset.documents),
+            [query.text for query in self.measurement.queries],
+            [list(self.exposed.queries), self.exposed.documents.tolist()],
+            [(Path(__file__).parent / name).read_text() for name in _TRAINED_BY],
+        )
+
+    def rank(self, arm: Arm, tower: Tower, sources: Sources, tell: Tell) -> Ranking:
+        """Return the arm's answers to the test queries, from the cache if it has them.
+
+        Raises:
+            NotFound: a source that the arm needs is absent.
+            InvalidInput: its sources hold nothing to train on.
+        """
+        started = time.monotonic()
+        if arm.bm25:
+            ranked = self._by_words(arm, tower, sources)
+            return Ranking(ranked, 0.0, time.monotonic() - started)
+        settings = replace(self._settings, tower=arm.reads or tower)
+        if arm.learns is None:
+            vectors = embed_documents(self._documents, self.encoder, settings.tower)
+            return Ranking(self._search(vectors), 0.0, time.monotonic() - started)
+        supervision = arm.learns(sources.with_log(arm.log))
+        key = _digest(self._fixed, asdict(settings), supervision.sha256)
+        kept = self._cache.get(key)
+        if kept is not None:
+            return kept
+        model = train(
+            self._documents,
+            supervision,
+            self.encoder,
+            settings,
+            self.exposed,
+            lambda done, total: tell(arm.name, done, total),
+        )
+        ranked = self._search(model.vectors)
+        ranking = Ranking(ranked, model.mixing_weight, time.monotonic() - started)
+        self._cache.put(key, ranking)
+        return ranking
+
+    def _search(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        return AdIndex(vectors).search(self._queries, max(CUTOFFS))[1]
+
+    def _by_words(self, arm: Arm, tower: Tower, sources: Sources) -> NDArray[np.int64]:
+        texts = [text_of(document, tower) for document in self._documents]
+        if arm.expanded:
+            written = needed(sources.written, "synthetic queries (--queries FILE)")
+            queries = {row.document_id: row.queries for row in written.synthetic_queries}
+            texts = [
+                " ".join([text, *queries.get(document.id, [])])
+                for text, document in zip(texts, self._documents, strict=True)
+            ]
+        asked = [query.text for query in self.measurement.queries]
+        return Bm25(texts).search(asked, max(CUTOFFS))
 
 
 def evaluate(
-    dataset: Dataset,
-    labels: Pairs,
-    encoder: CachedEncoder,
+    evaluation: Evaluation,
+    sources: Mapping[Tower, Sources],
     *,
     split_name: str,
-    settings: TrainSettings,
     arms: Sequence[Arm] = ARMS,
     progress: Tell | None = None,
 ) -> EvaluationResult:
     """Train every arm on the train queries and measure it on the test queries, over all documents.
 
+    An arm whose sources are absent is left out, and the result says why.
+
     Args:
-        dataset: with truth for test queries; that of validation queries serves the guard only.
-        labels: query id -> document id -> similarity; those of other than train queries, or of
-            unknown documents, are left out.
-        encoder: the same for all arms.
+        evaluation: of the split.
+        sources: what there is to learn from, for each tower; at least one.
         split_name: names the way the queries are parted, in the result.
-        settings: the same for all arms, but for the tower.
         arms: rows of the table.
         progress: told as the arms train.
-
-    Raises:
-        InvalidInput: no test query has truth, or an arm has nothing to learn from.
     """
-    train_queries, test_queries = dataset.queries_of("train"), dataset.queries_of("test")
-    positions = positions_of(dataset.documents)
-    relevant = _only_relevant(dataset.truth)
-    truth = only_of(relevant, test_queries, positions)
-    measured = [query for query in test_queries if query.id in truth]
-    if not measured:
-        raise InvalidInput(f"no truth for any of {len(test_queries)} test queries")
-    clicks = only_of(dataset.clicks, train_queries, positions)
-    measurement = _Measurement(positions, measured, truth, clicks, len(train_queries), encoder)
-    metrics: dict[str, dict[str, PerQuery]] = {}
-    weights: dict[str, float] = {}
-    for arm in arms:
-        vectors, weights[arm.name] = _vectors(arm, dataset, labels, encoder, settings, progress)
-        metrics[arm.name] = measurement.of(vectors)
+    rows: dict[str, dict[str, Row]] = {}
+    gains: dict[str, dict[str, Row]] = {}
+    left_out: dict[str, str] = {}
+    for tower, of_tower in sources.items():
+        rankings: dict[Arm, Ranking] = {}
+        for arm in arms:
+            try:
+                rankings[arm] = evaluation.rank(arm, tower, of_tower, progress or _tell_nobody)
+            except (NotFound, InvalidInput) as error:
+                left_out[arm.name] = str(error)
+        section = SECTIONS[tower]
+        rows[section], gains[section] = _table(evaluation.measurement, rankings)
+    one = next(iter(sources.values()))
+    labels = {} if one.written is None else one.written.labels
+    measurement = evaluation.measurement
     return EvaluationResult(
         split=split_name,
-        encoder=encoder.name,
-        documents=len(dataset.documents),
-        train_queries=len(train_queries),
-        clicks=count(clicks),
-        test_queries=len(measured),
-        test_queries_without_truth=len(test_queries) - len(measured),
-        rows={arm: _flat(bootstrap(per_query)) for arm, per_query in metrics.items()},
-        gains={
-            f"{better} - {worse}": _flat(
-                {
-                    name: paired_difference(metrics[better][name], metrics[worse][name])
-                    for name in metrics[better]
-                }
-            )
-            for better, worse in GAINS
-            if better in metrics and worse in metrics
-        },
-        mixing_weights=weights,
-        labels=_label_quality(
-            added_pairs(only_of(labels, train_queries, positions), clicks),
-            only_of(relevant, train_queries, positions),
-            clicks,
-        ),
+        encoder=evaluation.encoder.name,
+        documents=len(one.documents),
+        train_queries=len(one.queries),
+        clicks=count(one.log.clicks),
+        test_queries=len(measurement.queries),
+        test_queries_without_truth=measurement.without_truth,
+        exposed_pairs=len(evaluation.exposed.documents),
+        rows=rows,
+        gains=gains,
+        left_out=left_out,
+        labels=label_quality(labels, one.truth, one.log.clicks),
+        taus=[label_quality(labels, one.truth, one.log.clicks, tau=tau) for tau in TAUS],
     )
 
 
-class _Measurement:
-    """Everything that is the same for all arms."""
+def exposed_slice(dataset: Dataset, settings: TrainSettings) -> ExposedSlice:
+    """Return the pairs that settings are chosen on: of the exploration log, else a share of the truth.
 
-    def __init__(
-        self,
-        positions: Mapping[str, int],
-        queries: Sequence[Query],
-        truth: Pairs,
-        clicks: Pairs,
-        train_queries: int,
-        encoder: CachedEncoder,
-    ) -> None:
-        self._queries = embed_queries(queries, encoder)
-        self._truth: sp.csr_array = pair_matrix(queries, positions, truth)
-        clicked = [positions[document_id] for row in clicks.values() for document_id in row]
-        self._propensities = propensities_from_clicks(
-            np.bincount(clicked, minlength=len(positions)), train_queries
-        )
-
-    def of(self, vectors: NDArray[np.float32]) -> dict[str, PerQuery]:
-        _, ranked = AdIndex(vectors).search(self._queries, max(CUTOFFS))
-        return measure(ranked, self._truth, propensities=self._propensities)
+    Only of validation queries; empty without either.
+    """
+    queries, positions = dataset.queries_of("validation"), positions_of(dataset.documents)
+    if dataset.exploration:
+        return explored(queries, positions, dataset.exploration)
+    return expose(queries, positions, dataset.truth, settings.guard)
 
 
-def _vectors(
-    arm: Arm,
-    dataset: Dataset,
-    labels: Pairs,
-    encoder: CachedEncoder,
-    settings: TrainSettings,
-    progress: Tell | None,
-) -> tuple[NDArray[np.float32], float]:
-    """Return an arm's document vectors and its mixing weight."""
-    if not (arm.clicks or arm.labels):
-        return embed_documents(dataset.documents, encoder, arm.tower), 0.0
-
-    def _tell(done: int, total: int) -> None:
-        if progress is not None:
-            progress(arm.name, done, total)
-
-    model = train(
-        dataset if arm.clicks else replace(dataset, clicks={}),
-        labels if arm.labels else {},
-        encoder,
-        replace(settings, tower=arm.tower),
-        _tell,
-    )
-    return model.vectors, model.mixing_weight
-
-
-def _only_relevant(truth: Pairs) -> Pairs:
-    relevant = {
-        query_id: {document_id: grade for document_id, grade in row.items() if grade > 0}
-        for query_id, row in truth.items()
-    }
-    return {query_id: row for query_id, row in relevant.items() if row}
-
-
-def _flat(intervals: Mapping[str, Interval]) -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for name, interval in intervals.items():
-        flat |= {
-            name: interval.value,
-            f"{name}_low": interval.low,
-            f"{name}_high": interval.high,
+def _table(
+    measurement: Measurement, rankings: Mapping[Arm, Ranking]
+) -> tuple[dict[str, Row], dict[str, Row]]:
+    """Return the arms' rows and what SKIM gains over each of them."""
+    measured = {arm.name: measurement.of(ranking.documents) for arm, ranking in rankings.items()}
+    rows: dict[str, Row] = {}
+    gains: dict[str, Row] = {}
+    for arm, ranking in rankings.items():
+        row = row_of(measured[arm.name]) | row_of(measurement.biased(ranking.documents))
+        if arm.compared_with in measured:
+            gain = difference(measured[arm.name], measured[arm.compared_with])
+            row |= {f"gain_{name}": value for name, value in gain.items()}
+        rows[arm.name] = row | {
+            "mixing_weight": ranking.mixing_weight,
+            "seconds": round(ranking.seconds, 2),
         }
-    return flat
+        gains |= _gain_over(arm, measured)
+    return rows, gains
 
 
-def _label_quality(added: Pairs, truth: Pairs, clicks: Pairs) -> LabelQuality:
-    """Compare labels that are no clicks with the relevant pairs that are none."""
-    missing = added_pairs(truth, clicks)
-    judged = [row for query_id, row in added.items() if query_id in truth]
-    found = sum(
-        len(row.keys() & missing.get(query_id, {}).keys()) for query_id, row in added.items()
-    )
-    return LabelQuality(
-        added=count(added),
-        precision=found / sum(map(len, judged)) if judged else None,
-        recall=found / count(missing) if missing else None,
-    )
+def _gain_over(arm: Arm, measured: Mapping[str, Mapping[str, PerQuery]]) -> dict[str, Row]:
+    ours = "skim" if arm.log == "given" else "skim_stochastic"
+    if arm.name == ours or ours not in measured:
+        return {}
+    return {f"{ours} - {arm.name}": difference(measured[ours], measured[arm.name])}
+
+
+def _digest(*parts: Any) -> str:  # noqa: ANN401  (anything JSON can hold)
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _tell_nobody(arm: str, done: int, total: int) -> None:
+    pass

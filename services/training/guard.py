@@ -7,7 +7,7 @@ prefer the model that shares their bias. Test queries are never looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from services.training.labels import Pairs
 from shared.dataset import Query
+
+_SCORES_AT_ONCE = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -33,27 +35,35 @@ class GuardSettings:
 
 @dataclass(frozen=True)
 class ExposedSlice:
-    """Pairs known to be relevant, whatever the logging policy would have shown. Both are (pairs,)."""
+    """Pairs known to be relevant, whatever the logging policy would have shown."""
 
-    queries: NDArray[np.int64]
-    """Positions of validation queries."""
+    queries: Sequence[str]
+    """(pairs,) texts of validation queries."""
     documents: NDArray[np.int64]
+    """(pairs,) positions."""
+
+
+NOT_EXPOSED = ExposedSlice((), np.empty(0, dtype=np.int64))
 
 
 def expose(
-    queries: Sequence[Query], positions: dict[str, int], truth: Pairs, settings: GuardSettings
+    queries: Sequence[Query],
+    positions: Mapping[str, int],
+    truth: Pairs,
+    settings: GuardSettings,
 ) -> ExposedSlice:
     """Draw the slice: the same one for the same data and seed. Empty without truth."""
-    pairs = [
-        (row, positions[document_id])
-        for row, query in enumerate(queries)
-        for document_id, relevance in sorted(truth.get(query.id, {}).items())
-        if relevance > 0 and document_id in positions
-    ]
+    pairs = _relevant(queries, positions, truth)
     size = round(settings.slice_share * len(pairs))
     drawn = np.random.default_rng(settings.seed).permutation(len(pairs))[:size]
-    chosen = np.array(pairs, dtype=np.int64).reshape(-1, 2)[np.sort(drawn)]
-    return ExposedSlice(chosen[:, 0], chosen[:, 1])
+    return _slice([pairs[number] for number in np.sort(drawn)])
+
+
+def explored(
+    queries: Sequence[Query], positions: Mapping[str, int], exploration: Pairs
+) -> ExposedSlice:
+    """Return the whole exploration log: what was clicked of documents shown at random."""
+    return _slice(_relevant(queries, positions, exploration))
 
 
 def mix(
@@ -73,7 +83,7 @@ def choose_weight(
     classifiers: NDArray[np.float32],
     documents: NDArray[np.float32],
     queries: NDArray[np.float32],
-    exposed: ExposedSlice,
+    exposed: NDArray[np.int64],
     settings: GuardSettings,
 ) -> float:
     """Return the mixing weight under which the exposed documents rank best.
@@ -85,17 +95,16 @@ def choose_weight(
     Args:
         classifiers: (documents, dimensions) float32.
         documents: (documents, dimensions) float32 embeddings.
-        queries: (validation queries, dimensions) float32.
-        exposed: the pairs.
+        queries: (exposed pairs, dimensions) float32.
+        exposed: (exposed pairs,) positions of their documents.
         settings: candidates and default.
     """
-    if len(exposed.queries) < 2:
+    if len(exposed) < 2:
         return settings.default
-    asked = queries[exposed.queries]
-    kept = _log_ranks(mix(classifiers, documents, settings.default), asked, exposed.documents)
+    kept = _log_ranks(mix(classifiers, documents, settings.default), queries, exposed)
     best, best_gain = settings.default, 0.0
     for candidate in settings.candidates:
-        ranks = _log_ranks(mix(classifiers, documents, candidate), asked, exposed.documents)
+        ranks = _log_ranks(mix(classifiers, documents, candidate), queries, exposed)
         gains = kept - ranks
         standard_error = gains.std(ddof=1) / np.sqrt(len(gains))
         if gains.mean() > max(best_gain, settings.standard_errors * standard_error):
@@ -106,7 +115,26 @@ def choose_weight(
 def _log_ranks(
     vectors: NDArray[np.float32], queries: NDArray[np.float32], documents: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    scores = queries @ vectors.T
-    own = scores[np.arange(len(queries)), documents]
-    ranks: NDArray[np.float64] = np.log(1.0 + (scores > own[:, None]).sum(axis=1))
+    ranks = np.empty(len(queries), dtype=np.float64)
+    step = max(1, _SCORES_AT_ONCE // len(vectors))
+    for start in range(0, len(queries), step):
+        scores = queries[start : start + step] @ vectors.T
+        own = scores[np.arange(len(scores)), documents[start : start + step]]
+        ranks[start : start + step] = np.log(1.0 + (scores > own[:, None]).sum(axis=1))
     return ranks
+
+
+def _relevant(
+    queries: Sequence[Query], positions: Mapping[str, int], pairs: Pairs
+) -> list[tuple[str, int]]:
+    return [
+        (query.text, positions[document_id])
+        for query in queries
+        for document_id, relevance in sorted(pairs.get(query.id, {}).items())
+        if relevance > 0 and document_id in positions
+    ]
+
+
+def _slice(pairs: Sequence[tuple[str, int]]) -> ExposedSlice:
+    documents = np.array([document for _, document in pairs], dtype=np.int64)
+    return ExposedSlice([query for query, _ in pairs], documents)

@@ -42,6 +42,15 @@ def only_of(
     return {query_id: row for query_id, row in known.items() if row}
 
 
+def only_relevant(pairs: Pairs) -> dict[str, Mapping[str, float]]:
+    """Return the pairs whose value is above 0."""
+    relevant = {
+        query_id: {document_id: value for document_id, value in row.items() if value > 0}
+        for query_id, row in pairs.items()
+    }
+    return {query_id: row for query_id, row in relevant.items() if row}
+
+
 def added_pairs(labels: Pairs, clicks: Pairs) -> dict[str, Mapping[str, float]]:
     """Return the labels that are no clicks."""
     added = {

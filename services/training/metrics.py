@@ -85,6 +85,54 @@ def measure(
     return metrics
 
 
+def recall_of(
+    ranked: NDArray[np.int64],
+    truth: sp.csr_array,
+    groups: Mapping[str, NDArray[np.bool_]],
+    *,
+    cutoffs: Sequence[int] = CUTOFFS,
+) -> dict[str, PerQuery]:
+    """Return `GROUP_recall@k`: recall of the relevant documents that are in a group.
+
+    A mean over the queries that have such documents; a group that no query asks for has no metric.
+
+    Args:
+        ranked: as for `measure`.
+        truth: as for `measure`.
+        groups: name -> (documents,) who is in it.
+        cutoffs: the k's.
+    """
+    truth = _positive(truth)
+    metrics: dict[str, PerQuery] = {}
+    for name, is_member in groups.items():
+        of_group = truth.copy()
+        of_group.data *= is_member[of_group.indices]
+        of_group.eliminate_zeros()
+        relevant = np.diff(of_group.indptr).astype(np.float64)
+        if not relevant.any():
+            continue
+        hits = np.cumsum(_looked_up(of_group, ranked) > 0, axis=1, dtype=np.float64)
+        for k in cutoffs:
+            metrics[f"{name}_recall@{k}"] = PerQuery(
+                _at(hits, k) / np.maximum(relevant, 1), (relevant > 0).astype(np.float64)
+            )
+    return metrics
+
+
+def groups_by_clicks(clicks_per_document: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Part documents: head are the fewest that hold half of the clicks, tail were never clicked.
+
+    Args:
+        clicks_per_document: (documents,) of the raw log, as for the propensities.
+    """
+    order = np.argsort(-clicks_per_document, kind="stable")
+    before = np.cumsum(clicks_per_document[order]) - clicks_per_document[order]
+    is_head = np.zeros(len(order), dtype=np.bool_)
+    is_head[order] = before < clicks_per_document.sum() / 2
+    is_tail = clicks_per_document == 0
+    return {"head": is_head & ~is_tail, "torso": ~is_head & ~is_tail, "tail": is_tail}
+
+
 def propensities_from_clicks(
     clicks_per_document: NDArray[np.int64], queries: int, *, a: float = 0.55, b: float = 1.5
 ) -> NDArray[np.float64]:
@@ -119,6 +167,44 @@ def paired_difference(
     """Return `better` minus `worse` with its 95 % interval, the same queries resampled for both."""
     first, second = _resampled([better, worse], resamples, seed)
     return Interval(better.mean - worse.mean, *_bounds(first - second))
+
+
+def paired_differences(
+    better: Mapping[str, PerQuery],
+    worse: Mapping[str, PerQuery],
+    *,
+    resamples: int = 1_000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Return `paired_difference` of every metric of `better`, all over the same drawn queries."""
+    names = list(better)
+    drawn = _resampled(
+        [metrics[name] for metrics in (better, worse) for name in names], resamples, seed
+    )
+    firsts, seconds = np.split(drawn, 2)
+    return {
+        name: Interval(better[name].mean - worse[name].mean, *_bounds(first - second))
+        for name, first, second in zip(names, firsts, seconds, strict=True)
+    }
+
+
+def paired_test(
+    better: PerQuery, worse: PerQuery, *, permutations: int = 10_000, seed: int = 0
+) -> float:
+    """Return the two-sided p of Fisher's randomisation test: were the two the same, who won a query is chance.
+
+    Both have the same base, as two models on one truth do.
+    """
+    differences = better.value - worse.value
+    differences = differences[differences != 0]
+    random = np.random.default_rng(seed)
+    observed = abs(differences.sum()) - 1e-9  # a sum in another order is the same sum
+    at_least = 0
+    for start in range(0, permutations, _RESAMPLES_PER_STEP):
+        size = min(_RESAMPLES_PER_STEP, permutations - start)
+        signs = random.integers(0, 2, size=(size, len(differences))) * 2 - 1
+        at_least += int((abs(signs @ differences) >= observed).sum())
+    return (1 + at_least) / (1 + permutations)
 
 
 def _resampled(metrics: Sequence[PerQuery], resamples: int, seed: int) -> NDArray[np.float64]:

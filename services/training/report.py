@@ -8,38 +8,44 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from services.training.evaluation import ARMS, Arm, EvaluationResult
+from services.training.evaluation import EvaluationResult
+from services.training.measurement import Row
 
-SHOWN = ("P@1", "nDCG@10", "recall@10", "recall@25", "recall@100")
-INTERVAL_OF = "recall@100"
-_TOWERS = {"title": "titles only", "metadata": "titles + metadata"}
+SHOWN = {
+    "precision_at_1": "P@1",
+    "ndcg_at_10": "nDCG@10",
+    "recall_at_10": "R@10",
+    "recall_at_25": "R@25",
+}
+_MAIN, _GAIN = "recall_at_100", "gain_recall_at_100"
+_TITLES = {"title_only": "titles only", "full": "titles + metadata"}
 
 
-def as_table(result: EvaluationResult, metrics: Sequence[str] = SHOWN) -> Table:
-    """Return the arms and gains of one split, in percent, recall@100 with its interval."""
+def as_table(result: EvaluationResult) -> Table:
+    """Return the arms of one split, in percent, recall@100 and its gain over clicks with intervals."""
     table = Table(title=_title(result), caption=_caption(result), box=box.SIMPLE_HEAD)
     table.add_column("trained on", no_wrap=True)
-    for metric in metrics:
-        table.add_column(metric.replace("recall", "R"), justify="right", no_wrap=True)
-    for tower, rows in _sections(result, metrics).items():
-        table.add_row(f"[bold]{tower}[/bold]")
-        for row in rows:
-            table.add_row(*row)
+    for name in _columns():
+        table.add_column(name, justify="right", no_wrap=True)
+    for section, rows in result.rows.items():
+        table.add_row(f"[bold]{_TITLES[section]}[/bold]")
+        for arm, row in rows.items():
+            table.add_row(arm, *_cells(row))
         table.add_section()
     return table
 
 
-def as_markdown(result: EvaluationResult, metrics: Sequence[str] = SHOWN) -> str:
+def as_markdown(result: EvaluationResult) -> str:
     """Return the same as a Markdown table between its title and its caption."""
     lines = [
         f"**{_title(result)}**",
         "",
-        _line(["documents as", "trained on", *metrics]),
-        _line(["---", "---", *["---:"] * len(metrics)]),
+        _line(["documents as", "trained on", *_columns()]),
+        _line(["---", "---", *["---:"] * len(_columns())]),
         *(
-            _line([tower, *row])
-            for tower, rows in _sections(result, metrics).items()
-            for row in rows
+            _line([_TITLES[section], arm, *_cells(row)])
+            for section, rows in result.rows.items()
+            for arm, row in rows.items()
         ),
         "",
         _caption(result),
@@ -47,9 +53,54 @@ def as_markdown(result: EvaluationResult, metrics: Sequence[str] = SHOWN) -> str
     return "\n".join(lines) + "\n"
 
 
-def as_json(results: Sequence[EvaluationResult]) -> dict[str, Any]:
-    """Return split -> everything that was measured, as JSON values."""
-    return {result.split: result.model_dump(mode="json") for result in results}
+def as_json(
+    results: Sequence[EvaluationResult],
+    exposure: Mapping[str, Sequence[EvaluationResult]] | None = None,
+) -> dict[str, Any]:
+    """Return split -> sections, gains and facts; exposure and labels of the first split beside them.
+
+    Args:
+        results: one a split.
+        exposure: K -> the splits' results at it.
+    """
+    first = results[0]
+    return {
+        **{result.split: _split(result) for result in results},
+        "exposure": {
+            shown: {result.split: result.rows for result in of_shown}
+            for shown, of_shown in (exposure or {}).items()
+        },
+        "tau": [
+            {
+                "tau": quality.tau,
+                "labels": quality.added,
+                "precision": quality.precision,
+                "recall": quality.recall,
+            }
+            for quality in first.taus
+        ],
+        "labels_added": first.labels.added,
+        "label_precision": first.labels.precision,
+        "label_recall": first.labels.recall,
+        "facts": _facts(first),
+    }
+
+
+def _split(result: EvaluationResult) -> dict[str, Any]:
+    return {
+        **result.rows,
+        "gains": result.gains,
+        "left_out": result.left_out,
+        "labels": result.labels.model_dump(mode="json"),
+        "facts": _facts(result),
+    }
+
+
+def _facts(result: EvaluationResult) -> dict[str, Any]:
+    facts = result.model_dump(mode="json")
+    for name in ("split", "rows", "gains", "left_out", "labels", "taus"):
+        del facts[name]
+    return facts
 
 
 def _title(result: EvaluationResult) -> str:
@@ -71,36 +122,23 @@ def _caption(result: EvaluationResult) -> str:
     return f"{', '.join(parts)}. In percent; brackets are 95 % bootstrap intervals over queries."
 
 
-def _sections(result: EvaluationResult, metrics: Sequence[str]) -> dict[str, list[list[str]]]:
-    """Return tower -> its rows: the arms, then the differences between two of them."""
-    arms = {arm.name: arm for arm in ARMS}
-    sections: dict[str, list[list[str]]] = {}
-    for name, row in result.rows.items():
-        section = sections.setdefault(_TOWERS[arms[name].tower], [])
-        section.append([_learned(arms[name]), *_cells(row, metrics, "{:.1f}")])
-    for name, row in result.gains.items():
-        better, worse = (arms[part] for part in name.split(" - "))
-        section = sections[_TOWERS[better.tower]]
-        section.append([f"gain over {_learned(worse)}", *_cells(row, metrics, "{:+.1f}")])
-    return sections
+def _columns() -> list[str]:
+    return [*SHOWN.values(), "R@100", "R@100 over clicks"]
 
 
-def _learned(arm: Arm) -> str:
-    sources = [
-        name for name, is_used in (("clicks", arm.clicks), ("labels", arm.labels)) if is_used
-    ]
-    return " + ".join(sources) or "zero-shot"
+def _cells(row: Row) -> list[str]:
+    cells = [f"{100 * row[metric]:.1f}" for metric in SHOWN]
+    cells.append(_with_interval(row, _MAIN, ".1f"))
+    gain = {row.get(f"{_GAIN}{bound}") for bound in ("", "_low", "_high")}
+    is_none = len(gain) == 1  # without a rival, or its own
+    return [*cells, "-" if is_none else _with_interval(row, _GAIN, "+.1f")]
 
 
-def _cells(row: Mapping[str, float], metrics: Sequence[str], shape: str) -> list[str]:
-    return [_cell(row, metric, shape) for metric in metrics]
-
-
-def _cell(row: Mapping[str, float], metric: str, shape: str) -> str:
-    value, low, high = (100 * row[metric + suffix] for suffix in ("", "_low", "_high"))
-    if metric != INTERVAL_OF:
-        return shape.format(value)
-    return f"{shape.format(value)} [{shape.format(low)}, {shape.format(high)}]"
+def _with_interval(row: Row, metric: str, shape: str) -> str:
+    value, low, high = (
+        format(100 * row[f"{metric}{bound}"], shape) for bound in ("", "_low", "_high")
+    )
+    return f"{value} [{low}, {high}]"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,17 +1,20 @@
 """Biased clicks from complete truth: what a weak older retriever would have logged (paper, Algorithm 1, appendix G).
 
 The logging policy ranks documents by the cosine of query and *title*; only what it shows can be
-clicked. Everything here is arrays in, arrays out; scores of a few hundred queries at a time are in
-memory.
+clicked. Scores of a few hundred queries at a time are in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shared.dataset import Dataset, Pairs
+from shared.errors import InvalidInput
 
 DEFAULT_SHOWN = 50
 """The logging policy's K on the whole of things (the paper's, on larger sets, is 200)."""
@@ -21,6 +24,75 @@ Vectors = NDArray[np.float32]
 """(texts, dimensions), unit length."""
 TruePairs = NDArray[np.int64]
 """(pairs, 2): row of the query, row of the document."""
+Kind = Literal["deterministic", "stochastic", "mar"]
+"""All true pairs that are shown; each of them with its propensity; as many at random from the truth."""
+
+
+@dataclass(frozen=True)
+class SimulatedLog:
+    """Clicks of queries of every split; who trains uses those of train queries."""
+
+    clicks: Pairs
+    propensities: Pairs
+    """Golden: of every pair that is shown, the probability of its click."""
+    shown: int
+    exposure: float
+    """Share of the true pairs that is clicked."""
+
+
+class LoggingPolicy:
+    """A weak retriever over the truth of a data set, whose log can be simulated at any K.
+
+    Args:
+        dataset: with complete truth.
+        queries: (queries, dimensions) float32 unit vectors, in the order of the data set.
+        titles: (documents, dimensions), the same.
+
+    Raises:
+        InvalidInput: the data set has no truth.
+    """
+
+    def __init__(self, dataset: Dataset, queries: Vectors, titles: Vectors) -> None:
+        rows = {query.id: row for row, query in enumerate(dataset.queries)}
+        columns = {document.id: column for column, document in enumerate(dataset.documents)}
+        self._names = [
+            (query_id, document_id)
+            for query_id, row in dataset.truth.items()
+            for document_id, relevance in row.items()
+            if relevance > 0
+        ]
+        if not self._names:
+            raise InvalidInput("no truth (qrels.tsv) to simulate clicks from")
+        self._pairs = np.array([(rows[q], columns[d]) for q, d in self._names], dtype=np.int64)
+        self._queries, self._titles = queries, titles
+        self._ranks = rank_pairs(queries, titles, self._pairs)
+
+    def log(self, shown: int, kind: Kind, *, seed: int = 0) -> SimulatedLog:
+        """Return what the log would hold if the best `shown` documents of each query were shown."""
+        is_shown = deterministic_clicks(self._ranks, shown)
+        chances = np.ones(len(self._pairs))
+        if kind == "stochastic":
+            chances = golden_propensities(self._queries, self._titles, self._pairs, shown)
+            is_clicked = stochastic_clicks(self._ranks, chances, shown, seed=seed)
+        elif kind == "mar":
+            drawn = np.random.default_rng(seed).permutation(len(self._pairs))[: is_shown.sum()]
+            is_clicked = np.isin(np.arange(len(self._pairs)), drawn)
+            is_shown, chances = np.ones_like(is_shown), chances * is_clicked.mean()
+        else:
+            is_clicked = is_shown
+        return SimulatedLog(
+            clicks=self._named(is_clicked, np.ones(len(self._pairs))),
+            propensities=self._named(is_shown, chances),
+            shown=shown,
+            exposure=float(is_clicked.mean()),
+        )
+
+    def _named(self, is_kept: NDArray[np.bool_], values: NDArray[np.float64]) -> Pairs:
+        named: Pairs = {}
+        for number in np.flatnonzero(is_kept).tolist():
+            query_id, document_id = self._names[number]
+            named.setdefault(query_id, {})[document_id] = float(values[number])
+        return named
 
 
 def rank_pairs(queries: Vectors, titles: Vectors, pairs: TruePairs) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Clicks and labels in, one vector a document out: what evaluation compares and publishing serves."""
+"""A supervision in, one vector a document out: what evaluation compares and publishing serves."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import numpy as np
-import orjson
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from services.training.classifiers import (
-    ClassifierSettings,
-    LabelMatrix,
-    Progress,
-    train_classifiers,
-)
+from services.training.classifiers import ClassifierSettings, Progress, train_classifiers
 from services.training.embeddings import CachedEncoder
-from services.training.guard import GuardSettings, choose_weight, expose, mix
-from services.training.labels import LabelUse, Pairs, added_pairs, count, label_matrix, only_of
+from services.training.guard import (
+    NOT_EXPOSED,
+    ExposedSlice,
+    GuardSettings,
+    choose_weight,
+    mix,
+)
+from services.training.labels import LabelUse
+from services.training.supervision import Supervision
 from shared.bundle import Counts
 from shared.contracts.document import Document
-from shared.dataset import Dataset, Query
-from shared.errors import InvalidInput
+from shared.dataset import Query
 
 Tower = Literal["title", "metadata"]
 QUERY_TOKENS = 32
@@ -40,9 +39,8 @@ class TrainSettings:
     """What the documents' embeddings are made of: titles, or titles, texts and metadata."""
     classifiers: ClassifierSettings = field(default_factory=ClassifierSettings)
     labels: LabelUse = field(default_factory=LabelUse)
+    """What an augmented label is worth when the supervision is made."""
     guard: GuardSettings = field(default_factory=GuardSettings)
-    learns_titles: bool = True
-    """Whether each document's title is a training query with the document as its answer."""
 
 
 @dataclass(frozen=True)
@@ -56,90 +54,85 @@ class TrainedModel:
     counts: Counts
     settings: TrainSettings
     data_sha256: str
-    """Of the documents, train queries, clicks and labels."""
+    """Of the documents and the supervision."""
     encoder: str
 
 
 def train(
-    dataset: Dataset,
-    labels: Pairs,
+    documents: Sequence[Document],
+    supervision: Supervision,
     encoder: CachedEncoder,
     settings: TrainSettings,
+    exposed: ExposedSlice = NOT_EXPOSED,
     progress: Progress | None = None,
 ) -> TrainedModel:
-    """Train on the train queries' clicks and labels; validation queries only choose the mixing weight.
+    """Train on a supervision; the exposed slice only chooses the mixing weight.
 
     Args:
-        dataset: its test queries are not read.
-        labels: query id -> document id -> similarity; those of other than train queries, or of
-            unknown documents, are left out.
+        documents: columns of the supervision.
+        supervision: all that is learned from.
         encoder: stays as it is.
         settings: what to train and how.
+        exposed: uniformly exposed pairs of validation queries; empty keeps the default weight.
         progress: told after every epoch of every chunk of documents.
-
-    Raises:
-        InvalidInput: there are no documents, or neither clicks nor labels of train queries.
     """
-    if not dataset.documents:
-        raise InvalidInput("no documents to train on")
-    queries = dataset.queries_of("train")
-    positions = positions_of(dataset.documents)
-    clicks = only_of(dataset.clicks, queries, positions)
-    added = added_pairs(only_of(labels, queries, positions), clicks)
-    documents = embed_documents(dataset.documents, encoder, settings.tower)
-    labelled = [query for query in queries if query.id in clicks or query.id in added]
-    if not labelled:
-        raise InvalidInput("nothing to train on: no train query has a click or a label")
-    embedded = embed_queries(queries, encoder)
-    is_labelled = np.array([query.id in clicks or query.id in added for query in queries])
-    rows = embedded[is_labelled]
-    matrix = label_matrix(labelled, positions, clicks, added, settings.labels)
-    if settings.learns_titles:
-        rows = np.vstack([rows, embed_documents(dataset.documents, encoder, "title")])
-        matrix = _with_own_answer(matrix, len(documents))
-    classifiers = train_classifiers(rows, matrix, documents, settings.classifiers, progress)
-    validation = dataset.queries_of("validation")
+    described = embed_documents(documents, encoder, settings.tower)
+    rows = encoder.encode(supervision.queries, max_tokens=QUERY_TOKENS)
+    classifiers = train_classifiers(
+        rows, supervision.labels, described, settings.classifiers, progress
+    )
     weight = choose_weight(
         classifiers,
-        documents,
-        embed_queries(validation, encoder),
-        expose(validation, positions, dataset.truth, settings.guard),
+        described,
+        encoder.encode(exposed.queries, max_tokens=QUERY_TOKENS),
+        exposed.documents,
         settings.guard,
     )
     return TrainedModel(
-        vectors=mix(classifiers, documents, weight),
+        vectors=mix(classifiers, described, weight),
         mixing_weight=weight,
         counts=Counts(
             ads=len(documents),
-            train_queries=len(labelled),
-            clicks=count(clicks),
-            labels=count(added),
+            train_queries=supervision.train_queries,
+            clicks=supervision.clicks,
+            labels=supervision.added,
         ),
         settings=settings,
-        data_sha256=_digest(dataset.documents, labelled, clicks, added),
+        data_sha256=hashlib.sha256(
+            (documents_sha256(documents) + supervision.sha256).encode()
+        ).hexdigest(),
         encoder=encoder.name,
     )
 
 
+def documents_sha256(documents: Sequence[Document]) -> str:
+    """Return the hash of the documents' ids and contents."""
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(f"{document.id} {document.content_hash}\n".encode())
+    return digest.hexdigest()
+
+
 def embed_documents(
-    documents: Sequence[Document], encoder: CachedEncoder, tower: Tower
+    documents: Sequence[Document],
+    encoder: CachedEncoder,
+    tower: Tower,
+    progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Return (documents, dimensions) float32 unit vectors."""
-    if tower == "title":
-        titles = [document.title for document in documents]
-        return encoder.encode(titles, max_tokens=QUERY_TOKENS)
-    descriptions = [document.described() for document in documents]
-    return encoder.encode(descriptions, max_tokens=DESCRIPTION_TOKENS)
+    tokens = QUERY_TOKENS if tower == "title" else DESCRIPTION_TOKENS
+    texts = [text_of(document, tower) for document in documents]
+    return encoder.encode(texts, max_tokens=tokens, progress=progress)
+
+
+def text_of(document: Document, tower: Tower) -> str:
+    """Return what a tower reads of a document."""
+    return document.title if tower == "title" else document.described()
 
 
 def embed_queries(queries: Sequence[Query], encoder: CachedEncoder) -> NDArray[np.float32]:
     """Return (queries, dimensions) float32 unit vectors."""
     return encoder.encode([query.text for query in queries], max_tokens=QUERY_TOKENS)
-
-
-def positions_of(documents: Sequence[Document]) -> dict[str, int]:
-    """Return document id -> position."""
-    return {document.id: position for position, document in enumerate(documents)}
 
 
 def flat_settings(settings: TrainSettings) -> dict[str, str | int | float | bool | None]:
@@ -154,24 +147,3 @@ def flat_settings(settings: TrainSettings) -> dict[str, str | int | float | bool
         else:
             flat[name] = value
     return flat
-
-
-def _with_own_answer(labels: LabelMatrix, documents: int) -> LabelMatrix:
-    """Add a row a document, labelled with that document."""
-    own = sp.identity(documents, dtype=np.float32, format="csr")
-    return LabelMatrix(
-        sp.vstack([labels.targets, own], format="csr"),
-        sp.vstack([labels.weights, own], format="csr"),
-    )
-
-
-def _digest(
-    documents: Sequence[Document], queries: Sequence[Query], clicks: Pairs, added: Pairs
-) -> str:
-    digest = hashlib.sha256()
-    for document in documents:
-        digest.update(f"{document.id} {document.content_hash}\n".encode())
-    for query in queries:
-        row = [query.id, query.text, clicks.get(query.id, {}), added.get(query.id, {})]
-        digest.update(orjson.dumps(row, option=orjson.OPT_SORT_KEYS) + b"\n")
-    return digest.hexdigest()

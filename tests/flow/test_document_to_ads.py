@@ -19,6 +19,7 @@ from services.augmentation.app import build_app as augmentation_app
 from services.augmentation.augmenter import Augmenter
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
+from services.cli.training import train_on
 from services.generation.app import build_app as generation_app
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
@@ -34,7 +35,7 @@ from services.mapping.settings import MappingSettings
 from services.training.classifiers import ClassifierSettings
 from services.training.embeddings import CachedEncoder
 from services.training.publish import bundle_model
-from services.training.train import TrainSettings, train
+from services.training.train import TrainSettings
 from shared.bundle import activate
 from shared.clients import AugmentationClient, GenerationClient, InferenceClient, MappingClient
 from shared.contracts.augmentation import JobState, WrittenBefore
@@ -107,7 +108,8 @@ class Suite:
     def publish(self, dataset: Dataset, labels: Pairs) -> str:
         """Train, bundle, activate, and let the inference service take it; return the version."""
         folder = self.common.models / "encoder"
-        model = train(dataset, labels, CachedEncoder(SentenceEncoder(folder)), TRAINING)
+        encoder = CachedEncoder(SentenceEncoder(folder))
+        model = train_on(dataset, labels, encoder, TRAINING, lambda done, total: None)
         bundle = bundle_model(model, dataset.documents, folder, self.common.bundles)
         activate(self.common.bundles, bundle.name)
         return self.inference.reload().generation

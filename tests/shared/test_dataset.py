@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from shared.dataset import (
     write_rows,
 )
 from shared.errors import InvalidInput, NotFound
+from tests.support.catalogue import DATASET
 
 DOCUMENTS = [
     Document(id="oboe", title="oboe", text="a woodwind", metadata={"category": "artifact"}),
@@ -256,3 +258,11 @@ def test_an_id_that_cannot_fit_is_refused(raw: str) -> None:
 def test_unescaping_what_was_never_escaped_is_refused() -> None:
     with pytest.raises(InvalidInput, match="was not made by escape_id"):
         unescape_id("~FF")
+
+
+def test_golden_propensities_and_an_exploration_log_come_back(tmp_path: Path) -> None:
+    dataset = replace(DATASET, propensities={"q1": {"d1": 0.25}}, exploration={"q3": {"d2": 1.0}})
+
+    write_dataset(tmp_path, dataset)
+
+    assert read_dataset(tmp_path) == dataset

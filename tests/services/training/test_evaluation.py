@@ -1,111 +1,178 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from services.training.arm_cache import ArmCache
+from services.training.arms import ARMS, Arm, arms_named
 from services.training.embeddings import CachedEncoder
-from services.training.evaluation import ARMS, EvaluationResult, evaluate
-from services.training.train import TrainSettings
+from services.training.evaluation import Evaluation, EvaluationResult, evaluate, exposed_slice
+from services.training.sources import Log, Written, gather
+from services.training.train import TrainSettings, embed_documents
+from shared.contracts.mapping import SyntheticQueries
 from shared.dataset import Dataset
-from shared.errors import InvalidInput
 
 Labels = dict[str, dict[str, float]]
+SHORT = arms_named(["zero_shot_title", "clicks", "skim"])
 
 
-@pytest.fixture
-def result(dataset: Dataset, labels: Labels, encoder: CachedEncoder) -> EvaluationResult:
-    return evaluate(dataset, labels, encoder, split_name="wordings", settings=TrainSettings())
-
-
-def test_labels_beat_clicks_where_clicks_show_only_a_few(result: EvaluationResult) -> None:
-    recall = {arm: row["recall@10"] for arm, row in result.rows.items()}
-    gain = result.gains["clicks_and_labels - clicks"]
-
-    assert recall["clicks_and_labels"] > recall["clicks"] > recall["zero_shot_title"]
-    assert gain["recall@10"] == pytest.approx(recall["clicks_and_labels"] - recall["clicks"])
-    assert gain["recall@10_low"] > 0
-
-
-def test_every_arm_has_every_metric_with_its_interval(result: EvaluationResult) -> None:
-    assert list(result.rows) == [arm.name for arm in ARMS]
-    for row in result.rows.values():
-        for metric in ("P@1", "nDCG@10", "recall@100", "PSP@5"):
-            assert 0 <= row[f"{metric}_low"] <= row[metric] <= row[f"{metric}_high"] <= 1
-
-
-def test_label_quality_is_what_a_hand_computes(result: EvaluationResult) -> None:
-    # of a train query's 8 relevant documents 1 is clicked; its labels are 7 relevant, 1 of them
-    # the click, and 1 wrong one
-    assert result.labels.added == 36 * 7
-    assert result.labels.precision == pytest.approx(6 / 7)
-    assert result.labels.recall == pytest.approx(6 / 7)
-
-
-def test_the_counts_are_those_of_the_split(result: EvaluationResult) -> None:
-    assert (result.documents, result.train_queries, result.clicks) == (96, 36, 36)
-    assert (result.test_queries, result.test_queries_without_truth) == (12, 0)
-
-
-def test_test_queries_without_truth_are_left_out_and_counted(
-    dataset: Dataset, encoder: CachedEncoder
-) -> None:
-    truth = dict(dataset.truth)
-    truth[dataset.queries_of("test")[0].id] = {"d0-0": 0.0}
-    del truth[dataset.queries_of("test")[1].id]
-
-    result = evaluate(
-        replace(dataset, truth=truth),
-        {},
-        encoder,
+def run(
+    dataset: Dataset,
+    labels: Labels,
+    encoder: CachedEncoder,
+    arms: list[Arm],
+    cache: ArmCache | None = None,
+    told: list[str] | None = None,
+) -> EvaluationResult:
+    written = Written(
+        [
+            SyntheticQueries(document_id=document.id, queries=[document.text])
+            for document in dataset.documents
+        ],
+        labels,
+    )
+    clicks = {query_id: row for query_id, row in dataset.clicks.items()}
+    propensities = {query_id: dict.fromkeys(row, 0.5) for query_id, row in clicks.items()}
+    sources = gather(
+        dataset,
+        embed_documents(dataset.documents, encoder, "title"),
+        stochastic=Log(clicks, propensities),
+        written=written,
+    )
+    return evaluate(
+        Evaluation(dataset, encoder, TrainSettings(), cache),
+        {"title": sources},
         split_name="wordings",
-        settings=TrainSettings(),
-        arms=ARMS[:1],
+        arms=arms,
+        progress=lambda arm, done, total: told.append(arm) if told is not None else None,
     )
 
-    assert (result.test_queries, result.test_queries_without_truth) == (10, 2)
 
-
-def test_without_truth_there_is_nothing_to_measure(
-    dataset: Dataset, encoder: CachedEncoder
-) -> None:
-    with pytest.raises(InvalidInput, match="no truth"):
-        evaluate(
-            replace(dataset, truth={}),
-            {},
-            encoder,
-            split_name="wordings",
-            settings=TrainSettings(),
-        )
-
-
-def test_label_quality_is_unknown_where_train_queries_have_no_truth(
+def test_labels_beat_clicks_where_clicks_show_only_a_few(
     dataset: Dataset, labels: Labels, encoder: CachedEncoder
 ) -> None:
-    test_ids = {query.id for query in dataset.queries_of("test")}
-    truth = {q: row for q, row in dataset.truth.items() if q in test_ids}
+    rows = run(dataset, labels, encoder, SHORT).rows["title_only"]
 
-    quality = evaluate(
-        replace(dataset, truth=truth),
-        labels,
-        encoder,
-        split_name="wordings",
-        settings=TrainSettings(),
-        arms=ARMS[:1],
-    ).labels
-
-    assert (quality.precision, quality.recall) == (None, None)
+    recall = {arm: row["recall_at_10"] for arm, row in rows.items()}
+    assert recall["skim"] > recall["clicks"] > recall["zero_shot_title"]
+    assert rows["skim"]["gain_recall_at_10"] == pytest.approx(recall["skim"] - recall["clicks"])
+    assert rows["skim"]["gain_recall_at_10_low"] > 0
+    assert rows["skim"]["gain_recall_at_10_p"] < 0.05
 
 
-def test_progress_names_the_arms_that_train(dataset: Dataset, encoder: CachedEncoder) -> None:
+def test_every_arm_has_every_metric_with_its_interval_or_says_why_not(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder
+) -> None:
+    result = run(dataset, labels, encoder, list(ARMS))
+
+    absent = {"unmapped_no_metadata", "skim_no_metadata"}
+    assert set(result.left_out) == absent
+    assert all("--queries-without-metadata" in reason for reason in result.left_out.values())
+    assert set(result.rows["title_only"]) == {arm.name for arm in ARMS} - absent
+    for row in result.rows["title_only"].values():
+        for metric in ("precision_at_1", "ndcg_at_10", "recall_at_100", "psp_at_5"):
+            for name in (metric, f"biased_{metric}"):
+                assert 0 <= row[f"{name}_low"] <= row[name] <= row[f"{name}_high"] <= 1
+        assert {"tail_recall_at_100", "gain_recall_at_100_low", "seconds"} <= row.keys()
+
+
+def test_skims_gain_over_each_rival_is_over_one_with_the_same_log(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder
+) -> None:
+    arms = arms_named(["clicks", "skim", "clicks_stochastic", "ips_golden", "skim_stochastic"])
+
+    gains = run(dataset, labels, encoder, arms).gains["title_only"]
+
+    assert set(gains) == {
+        "skim - clicks",
+        "skim_stochastic - clicks_stochastic",
+        "skim_stochastic - ips_golden",
+    }
+
+
+def test_a_trained_arm_is_taken_from_the_cache_and_is_the_same(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder, tmp_path: Path
+) -> None:
+    first_told: list[str] = []
+    second_told: list[str] = []
+
+    first = run(dataset, labels, encoder, SHORT, ArmCache(tmp_path), first_told)
+    second = run(dataset, labels, encoder, SHORT, ArmCache(tmp_path), second_told)
+
+    assert set(first_told) == {"clicks", "skim"}
+    assert second_told == []
+    first_row, second_row = (dict(r.rows["title_only"]["skim"]) for r in (first, second))
+    assert first_row.pop("seconds") == pytest.approx(second_row.pop("seconds"), abs=0.01)
+    assert first_row == second_row
+
+
+def test_a_killed_evaluation_goes_on_with_the_arm_it_was_at(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder, tmp_path: Path
+) -> None:
     told: list[str] = []
+    run(dataset, labels, encoder, arms_named(["clicks"]), ArmCache(tmp_path))
 
-    evaluate(
-        dataset,
-        {},
-        encoder,
-        split_name="wordings",
-        settings=TrainSettings(),
-        arms=ARMS[:3],
-        progress=lambda arm, done, total: told.append(arm),
-    )
+    run(dataset, labels, encoder, SHORT, ArmCache(tmp_path), told)
 
-    assert set(told) == {"clicks"}
+    assert set(told) == {"skim"}
+
+
+def test_other_data_is_trained_anew(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    run(dataset, labels, encoder, SHORT, ArmCache(tmp_path))
+    fewer = {query_id: row for query_id, row in labels.items() if not query_id.endswith("-0")}
+
+    run(dataset, fewer, encoder, SHORT, ArmCache(tmp_path), told)
+
+    assert set(told) == {"skim"}
+
+
+def test_test_truth_changes_no_answer(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder
+) -> None:
+    tests = {query.id for query in dataset.queries_of("test")}
+    other = {
+        query_id: {"d0-0": 1.0} if query_id in tests else row
+        for query_id, row in dataset.truth.items()
+    }
+    skim, full = arms_named(["skim", "full_truth"])
+    ranked = []
+    for variant in (dataset, replace(dataset, truth=other)):
+        written = Written([], labels)
+        described = embed_documents(variant.documents, encoder, "title")
+        sources = gather(variant, described, written=written)
+        evaluation = Evaluation(variant, encoder, TrainSettings())
+        ranked.append(
+            [
+                evaluation.rank(arm, "title", sources, lambda arm, done, total: None).documents
+                for arm in (skim, full)
+            ]
+        )
+
+    for one, another in zip(*ranked, strict=True):
+        assert (one == another).all()
+
+
+def test_the_counts_are_those_of_the_split(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder
+) -> None:
+    result = run(dataset, labels, encoder, SHORT[:1])
+
+    assert (result.documents, result.train_queries, result.clicks) == (96, 36, 36)
+    assert (result.test_queries, result.test_queries_without_truth) == (12, 0)
+    assert result.exposed_pairs == 1
+
+
+def test_an_exploration_log_takes_the_place_of_the_drawn_slice(dataset: Dataset) -> None:
+    validation = dataset.queries_of("validation")
+    explored = replace(dataset, exploration={query.id: {"d0-0": 1.0} for query in validation})
+
+    exposed = exposed_slice(explored, TrainSettings())
+
+    assert exposed.queries == [query.text for query in validation]
+
+
+def test_without_truth_or_exploration_nothing_is_exposed(dataset: Dataset) -> None:
+    assert len(exposed_slice(replace(dataset, truth={}), TrainSettings()).documents) == 0

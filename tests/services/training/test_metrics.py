@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import pytrec_eval
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,9 +8,13 @@ from hypothesis import strategies as st
 from services.training.metrics import (
     PerQuery,
     bootstrap,
+    groups_by_clicks,
     measure,
     paired_difference,
+    paired_differences,
+    paired_test,
     propensities_from_clicks,
+    recall_of,
 )
 
 RANKED = np.array([[3, 0, 1], [2, 1, 0]])
@@ -156,3 +161,85 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     metric = {"m": PerQuery(np.arange(30.0), np.ones(30))}
 
     assert bootstrap(metric, seed=3) == bootstrap(metric, seed=3)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000))
+def test_trec_eval_agrees(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    relevance = random.integers(0, 3, size=(6, 30)) * (random.random((6, 30)) < 0.3)
+    relevance[:, 0] = 1
+    ranked = np.array([random.permutation(30)[:20] for _ in range(6)])
+    names = {"P@5": "P_5", "recall@10": "recall_10", "nDCG@10": "ndcg_cut_10"}
+    oracle = pytrec_eval.RelevanceEvaluator(
+        {
+            str(q): {str(d): int(grade) for d, grade in enumerate(row)}
+            for q, row in enumerate(relevance)
+        },
+        {"P.5", "recall.10", "ndcg_cut.10"},
+    ).evaluate(
+        {
+            str(q): {str(d): float(-place) for place, d in enumerate(row)}
+            for q, row in enumerate(ranked)
+        }
+    )
+
+    metrics = measure(ranked, sp.csr_array(relevance.astype(np.float32)), cutoffs=(5, 10))
+
+    for ours, theirs in names.items():
+        expected = [oracle[str(query)][theirs] for query in range(6)]
+        assert metrics[ours].value == pytest.approx(expected)
+
+
+def test_recall_of_a_group_is_over_queries_that_ask_for_it() -> None:
+    groups = {"head": np.array([1, 1, 0, 0, 0]) > 0, "tail": np.array([0, 0, 0, 1, 1]) > 0}
+
+    metrics = recall_of(RANKED, TRUTH, groups | {"none": np.zeros(5) > 0}, cutoffs=(1, 3))
+
+    assert metrics["tail_recall@1"].mean == 0.5  # of the first query's two; the second has none
+    assert metrics["head_recall@3"].mean == 1.0
+    assert "none_recall@1" not in metrics
+
+
+def test_head_holds_half_of_the_clicks_and_tail_none() -> None:
+    groups = groups_by_clicks(np.array([1, 6, 0, 3, 0]))
+
+    assert {name: np.flatnonzero(group).tolist() for name, group in groups.items()} == {
+        "head": [1],
+        "torso": [0, 3],
+        "tail": [2, 4],
+    }
+
+
+def test_a_log_without_clicks_is_all_tail() -> None:
+    assert groups_by_clicks(np.zeros(3, dtype=np.int64))["tail"].all()
+
+
+def test_paired_differences_are_those_of_each_metric() -> None:
+    random = np.random.default_rng(0)
+    first, second = (
+        {name: PerQuery(random.random(40), np.ones(40)) for name in ("a", "b")} for _ in range(2)
+    )
+
+    together = paired_differences(first, second)
+
+    for name in ("a", "b"):
+        assert together[name] == paired_difference(first[name], second[name])
+
+
+def test_the_randomisation_test_tells_a_difference_from_chance() -> None:
+    random = np.random.default_rng(0)
+    model, same, better = (
+        PerQuery(random.random(200) + shift, np.ones(200)) for shift in (0.0, 0.0, 0.3)
+    )
+
+    assert paired_test(better, model) < 0.01
+    assert paired_test(same, model) > 0.01
+    assert paired_test(model, model) == 1.0
+
+
+def test_the_p_of_few_queries_is_what_counting_all_signs_gives() -> None:
+    three = PerQuery(np.array([1.0, 1.0, 1.0]), np.ones(3))
+    none = PerQuery(np.zeros(3), np.ones(3))
+
+    assert paired_test(three, none) == pytest.approx(2 / 8, abs=0.02)

@@ -5,6 +5,7 @@ import pytest
 
 from services.training.embeddings import CachedEncoder
 from services.training.publish import bundle_model
+from services.training.supervision import supervise
 from services.training.train import TrainedModel, TrainSettings, train
 from shared.bundle import current, open_bundle
 from shared.dataset import Dataset
@@ -14,7 +15,8 @@ from shared.errors import InvalidInput, NotFound
 
 @pytest.fixture
 def model(dataset: Dataset, encoder: CachedEncoder) -> TrainedModel:
-    return train(dataset, {}, encoder, TrainSettings(tower="title"))
+    settings = TrainSettings(tower="title")
+    return train(dataset.documents, supervise(dataset, {}, settings.labels), encoder, settings)
 
 
 @pytest.fixture

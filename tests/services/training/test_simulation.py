@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,12 +10,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.training.simulation import (
+    LoggingPolicy,
     deterministic_clicks,
     golden_propensities,
     rank_pairs,
     shown_for,
     stochastic_clicks,
 )
+from shared.contracts.document import Document
+from shared.dataset import Dataset, Query
+from shared.errors import InvalidInput
 
 TITLES = np.array([[1, 0], [0.8, 0.6], [0, 1], [0.8, 0.6]], dtype=np.float32)
 QUERIES = np.array([[1, 0], [0, 1]], dtype=np.float32)
@@ -99,3 +106,54 @@ def test_no_other_k_exposes_a_share_nearer_to_the_wanted_one(
         return abs(float(deterministic_clicks(ranked, shown).mean()) - exposure)
 
     assert miss(chosen) <= min(miss(shown) for shown in range(min(ranks), 101)) + 1e-12
+
+
+LOGGED = Dataset(
+    documents=[Document(id=f"d{n}", title="t") for n in range(4)],
+    queries=[Query(id="q1", text="a"), Query(id="q2", text="b", split="test")],
+    clicks={},
+    truth={"q1": {"d0": 1.0, "d2": 2.0, "d1": 0.0}, "q2": {"d2": 1.0}},
+)
+
+
+def test_a_log_holds_the_true_pairs_that_are_shown_of_every_split() -> None:
+    log = LoggingPolicy(LOGGED, QUERIES, TITLES).log(2, "deterministic")
+
+    assert log.clicks == {"q1": {"d0": 1.0}, "q2": {"d2": 1.0}}
+    assert log.propensities == log.clicks
+    assert log.exposure == pytest.approx(2 / 3)
+
+
+def test_a_stochastic_log_keeps_the_golden_propensity_of_every_pair_shown() -> None:
+    policy = LoggingPolicy(LOGGED, QUERIES, TITLES)
+    logs = [policy.log(2, "stochastic", seed=seed) for seed in range(200)]
+
+    [propensities] = {json.dumps(log.propensities, sort_keys=True) for log in logs}
+    chance = json.loads(propensities)["q1"]["d0"]
+    clicked = sum("d0" in log.clicks.get("q1", {}) for log in logs) / len(logs)
+    assert 0.5 < chance < 1
+    assert clicked == pytest.approx(chance, abs=0.1)
+    assert all(set(log.clicks) <= set(log.propensities) for log in logs)
+
+
+def test_the_same_seed_gives_the_same_log() -> None:
+    policy = LoggingPolicy(LOGGED, QUERIES, TITLES)
+
+    first, second = (policy.log(2, "stochastic", seed=3) for _ in range(2))
+
+    assert first == second
+
+
+def test_mar_has_as_many_clicks_as_are_shown_anywhere_in_the_truth() -> None:
+    policy = LoggingPolicy(LOGGED, QUERIES, TITLES)
+    logs = [policy.log(2, "mar", seed=seed) for seed in range(50)]
+
+    pairs = [{(q, d) for q, row in log.clicks.items() for d in row} for log in logs]
+    assert {len(each) for each in pairs} == {2}
+    assert set.union(*pairs) == {("q1", "d0"), ("q1", "d2"), ("q2", "d2")}
+    assert logs[0].propensities["q1"]["d2"] == pytest.approx(2 / 3)
+
+
+def test_without_truth_there_is_nothing_to_log() -> None:
+    with pytest.raises(InvalidInput, match=r"qrels\.tsv"):
+        LoggingPolicy(replace(LOGGED, truth={}), QUERIES, TITLES)

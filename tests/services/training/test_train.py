@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from services.training.embeddings import CachedEncoder
+from services.training.evaluation import exposed_slice
 from services.training.guard import GuardSettings
+from services.training.supervision import supervise
 from services.training.train import (
+    TrainedModel,
     TrainSettings,
     embed_documents,
     embed_queries,
@@ -19,10 +22,22 @@ Labels = dict[str, dict[str, float]]
 TITLES = TrainSettings(tower="title")
 
 
+def trained(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder, settings: TrainSettings
+) -> TrainedModel:
+    return train(
+        dataset.documents,
+        supervise(dataset, labels, settings.labels),
+        encoder,
+        settings,
+        exposed_slice(dataset, settings),
+    )
+
+
 def test_training_lifts_what_the_train_queries_were_labelled_with(
     dataset: Dataset, labels: Labels, encoder: CachedEncoder
 ) -> None:
-    model = train(dataset, labels, encoder, TITLES)
+    model = trained(dataset, labels, encoder, TITLES)
     train_queries = dataset.queries_of("train")
     [click] = dataset.clicks[train_queries[0].id]
     position = [document.id for document in dataset.documents].index(click)
@@ -39,7 +54,7 @@ def test_training_lifts_what_the_train_queries_were_labelled_with(
 def test_the_counts_say_what_was_learned_from(
     dataset: Dataset, labels: Labels, encoder: CachedEncoder
 ) -> None:
-    counts = train(dataset, labels, encoder, TITLES).counts
+    counts = trained(dataset, labels, encoder, TITLES).counts
 
     assert (counts.ads, counts.train_queries, counts.clicks) == (96, 36, 36)
     assert counts.labels == sum(
@@ -54,8 +69,8 @@ def test_labels_and_clicks_of_held_out_queries_teach_nothing(
     train_ids = {query.id for query in dataset.queries_of("train")}
     clean = replace(dataset, clicks={q: dataset.clicks[q] for q in train_ids})
 
-    tempted = train(dataset, labels, encoder, TITLES)
-    honest = train(clean, {q: labels[q] for q in train_ids}, encoder, TITLES)
+    tempted = trained(dataset, labels, encoder, TITLES)
+    honest = trained(clean, {q: labels[q] for q in train_ids}, encoder, TITLES)
 
     assert (tempted.vectors == honest.vectors).all()
     assert tempted.data_sha256 == honest.data_sha256
@@ -67,7 +82,7 @@ def test_test_truth_changes_nothing(
     test_ids = {query.id for query in dataset.queries_of("test")}
     blind = replace(dataset, truth={q: r for q, r in dataset.truth.items() if q not in test_ids})
 
-    first, second = (train(d, labels, encoder, TITLES) for d in (dataset, blind))
+    first, second = (trained(d, labels, encoder, TITLES) for d in (dataset, blind))
 
     assert (first.vectors == second.vectors).all()
 
@@ -77,7 +92,7 @@ def test_labels_of_unknown_documents_are_left_out(
 ) -> None:
     first = dataset.queries_of("train")[0].id
 
-    model = train(dataset, {first: {"elsewhere": 0.9}}, encoder, TITLES)
+    model = trained(dataset, {first: {"elsewhere": 0.9}}, encoder, TITLES)
 
     assert model.counts.labels == 0
 
@@ -86,7 +101,7 @@ def test_the_towers_start_from_different_texts(dataset: Dataset, encoder: Cached
     closed = GuardSettings(candidates=(0.0,), default=0.0)
 
     titles, metadata = (
-        train(dataset, {}, encoder, TrainSettings(tower=tower, guard=closed)).vectors
+        trained(dataset, {}, encoder, TrainSettings(tower=tower, guard=closed)).vectors
         for tower in ("title", "metadata")
     )
 
@@ -98,7 +113,7 @@ def test_the_towers_start_from_different_texts(dataset: Dataset, encoder: Cached
 def test_the_hash_follows_the_data(
     dataset: Dataset, labels: Labels, encoder: CachedEncoder
 ) -> None:
-    hashes = {train(dataset, taken, encoder, TITLES).data_sha256 for taken in ({}, labels)}
+    hashes = {trained(dataset, taken, encoder, TITLES).data_sha256 for taken in ({}, labels)}
 
     assert len(hashes) == 2
 
@@ -108,11 +123,11 @@ def test_nothing_to_learn_from_is_refused(
     dataset: Dataset, encoder: CachedEncoder, change: dict[str, object]
 ) -> None:
     with pytest.raises(InvalidInput, match="train on"):
-        train(replace(dataset, **change), {}, encoder, TITLES)
+        trained(replace(dataset, **change), {}, encoder, TITLES)
 
 
 def test_vectors_are_float32_and_finite(dataset: Dataset, encoder: CachedEncoder) -> None:
-    vectors = train(dataset, {}, encoder, TITLES).vectors
+    vectors = trained(dataset, {}, encoder, TITLES).vectors
 
     assert vectors.dtype == np.float32
     assert np.isfinite(vectors).all()

@@ -1,0 +1,210 @@
+"""`skim evaluate`, `skim simulate`: what the labels are worth on any data folder, and a biased log for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli.console import err, out, print_json, progress_bar
+from services.cli.data import data_folder
+from services.cli.generate import generate_to, read_synthetic_queries
+from services.cli.models import SHIPPED
+from shared.contracts.document import Document
+from shared.dataset import read_dataset, read_documents, write_dataset, write_lines
+from shared.encoder import SentenceEncoder
+from shared.errors import Conflict, InvalidInput
+from shared.settings import CommonSettings
+
+if TYPE_CHECKING:
+    from services.training.train import Tower
+
+# What imports torch is imported inside the functions: `skim search` must not wait for it.
+
+WRITTEN = "synthetic_queries.jsonl.gz"
+"""The file of synthetic queries in a data folder, or beside the shipped SLM."""
+
+
+class SimulatedKind(StrEnum):
+    """Which true pairs are clicked."""
+
+    DETERMINISTIC = "deterministic"
+    STOCHASTIC = "stochastic"
+    MAR = "mar"
+
+
+def evaluate_command(
+    folder: Annotated[
+        Path, typer.Argument(help="Data folder with truth (qrels.tsv), or `things`.")
+    ],
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Synthetic queries that `skim generate` wrote; FOLDER's if absent."),
+    ] = None,
+    queries_without_metadata: Annotated[
+        Path | None, typer.Option(help="The same, written from titles alone.")
+    ] = None,
+    arms: Annotated[str, typer.Option(help="Only these, by commas; all if absent.")] = "",
+    towers: Annotated[
+        str, typer.Option(help="What is read of a document: title, metadata or both, by a comma.")
+    ] = "title,metadata",
+    exposures: Annotated[
+        str, typer.Option(help="K's of the exposure curve, by commas; none with --arms.")
+    ] = "20,50,200",
+    shown: Annotated[
+        int | None, typer.Option(min=1, help="K of simulated logs; the folder's own if absent.")
+    ] = None,
+    min_similarity: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="tau, a cosine; the setting if absent.")
+    ] = None,
+    regenerate: Annotated[
+        bool, typer.Option("--regenerate", help="Let the SLM write the synthetic queries now.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train every arm anew, cached or not.")
+    ] = False,
+    as_json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+) -> None:
+    """Compare SKIM with its rivals on the complete truth of test queries, on every split there is.
+
+    What the folder lacks (clicks, labels) is made. Stopped, run it again: trained arms are cached.
+    """
+    from services.cli.chain import Chain, ChainSettings
+    from services.training.arms import ARMS, OF_EXPOSURE, arms_named
+    from services.training.report import as_json, as_table
+
+    started = time.monotonic()
+    chosen = arms_named(arms.split(",")) if arms else list(ARMS)
+    settings = ChainSettings(
+        towers=_towers(towers), min_similarity=min_similarity, shown=shown, is_fresh=fresh
+    )
+    common = CommonSettings()
+    folder = data_folder(folder)
+    written = _regenerated(common, folder, fresh) if regenerate else queries or _found(folder)
+    rows, without = (
+        None if path is None else list(read_synthetic_queries(path))
+        for path in (written, queries_without_metadata)
+    )
+    chain = Chain(common, folder, settings, rows=rows, rows_without_metadata=without)
+    results = [chain.evaluate(split, chosen) for split in chain.splits]
+    exposure = {
+        str(k): [
+            chain.evaluate_exposure(split, k, arms_named(OF_EXPOSURE)) for split in chain.splits
+        ]
+        for k in ([] if arms else _numbers(exposures))
+    }
+    if not as_json_line:
+        for result in results:
+            out.print(as_table(result))
+        return
+    measured = {
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    print_json(as_json(results, exposure) | measured)
+
+
+def simulate(
+    folder: Annotated[
+        Path, typer.Argument(help="Data folder with complete truth (qrels.tsv), or `things`.")
+    ],
+    target: Annotated[Path, typer.Option(help="Data folder to write; must be new or empty.")],
+    shown: Annotated[
+        int, typer.Option(min=1, help="K: documents that the logging policy shows a query.")
+    ] = 50,
+    kind: Annotated[
+        SimulatedKind, typer.Option(help="Which true pairs are clicked.")
+    ] = SimulatedKind.DETERMINISTIC,
+    stochastic: Annotated[
+        bool, typer.Option("--stochastic", help="Short for --kind stochastic.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of chance clicks.")] = 0,
+) -> None:
+    """Copy a data folder with the clicks that a biased log would hold, and their golden propensities."""
+    from services.training.embeddings import CachedEncoder
+    from services.training.simulation import LoggingPolicy
+    from services.training.train import embed_documents, embed_queries
+
+    if target.exists() and not (target.is_dir() and next(target.iterdir(), None) is None):
+        raise Conflict(f"{target}: expected a new or an empty folder")
+    folder = data_folder(folder)
+    dataset = read_dataset(folder)
+    chosen = SimulatedKind.STOCHASTIC if stochastic else kind
+    encoder = CachedEncoder(SentenceEncoder(CommonSettings().models / "encoder", threads=0))
+    with progress_bar("Encoding titles") as advance:
+        titles = embed_documents(dataset.documents, encoder, "title", advance)
+    policy = LoggingPolicy(dataset, embed_queries(dataset.queries, encoder), titles)
+    log = policy.log(shown, chosen.value, seed=seed)
+    write_dataset(target, replace(dataset, clicks=log.clicks, propensities=log.propensities))
+    if (folder / "splits").is_dir():
+        shutil.copytree(folder / "splits", target / "splits")
+    card = {
+        "source": folder.name,
+        "kind": chosen.value,
+        "shown": shown,
+        "seed": seed,
+        "logging_encoder": encoder.name,
+        "clicks": sum(map(len, log.clicks.values())),
+        "exposure": round(log.exposure, 4),
+    }
+    write_lines(target / "simulation.json", [json.dumps(card, indent=2)])
+    print_json({"folder": str(target), **card})
+
+
+def _found(folder: Path) -> Path | None:
+    """Return the folder's synthetic queries, or the shipped ones if they are of all its documents."""
+    own = folder / WRITTEN
+    if own.exists():
+        return own
+    shipped = SHIPPED / WRITTEN
+    written = {row.document_id for row in read_synthetic_queries(shipped)}
+    if written >= {document.id for document in read_documents(folder / "documents.jsonl")}:
+        err.print(f"Synthetic queries: those of {shipped}", highlight=False, markup=False)
+        return shipped
+    return None
+
+
+def _regenerated(common: CommonSettings, folder: Path, is_fresh: bool) -> Path:
+    """Let the SLM write every document's queries; stopped, it goes on where it was unless fresh."""
+    from services.generation.app import load_generator
+    from services.generation.settings import GenerationSettings
+
+    documents = list(read_documents(folder / "documents.jsonl"))
+    generator = load_generator(common.models / "slm", GenerationSettings())
+    path = common.home / "evaluate" / f"{generator.name}-{_digest(documents)}.jsonl"
+    if is_fresh:
+        path.unlink(missing_ok=True)
+    with progress_bar(f"Generating with {generator.name}") as advance:
+        generate_to(path, documents, generator, advance)
+    return path
+
+
+def _towers(names: str) -> Sequence[Tower]:
+    chosen = names.split(",")
+    known: Sequence[Tower] = ("title", "metadata")
+    if not chosen or set(chosen) - set(known):
+        raise InvalidInput(f"--towers {names}: expected title, metadata or both, by a comma")
+    return [tower for tower in known if tower in chosen]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part]
+    except ValueError as error:
+        raise InvalidInput(f"--exposures {text}: expected whole numbers, by commas") from error
+
+
+def _digest(documents: Sequence[Document]) -> str:
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(f"{document.id} {document.content_hash}\n".encode())
+    return digest.hexdigest()[:12]

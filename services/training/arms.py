@@ -1,0 +1,72 @@
+"""The table of arms: one line each. All are trained alike, each on its own supervision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.training import baselines
+from services.training.sources import LogName, Sources
+from services.training.supervision import Supervision
+from services.training.train import Tower
+from shared.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of the table."""
+
+    name: str
+    learns: Callable[[Sources], Supervision] | None = None
+    """What it is trained on; nothing is zero-shot, or BM25."""
+    log: LogName = "given"
+    """Whose clicks."""
+    reads: Tower | None = None
+    """Text of a document where it is not the tower's."""
+    bm25: bool = False
+    expanded: bool = False
+    """BM25 only: whether synthetic queries are read as part of their documents."""
+
+    @property
+    def compared_with(self) -> str:
+        """Return the arm its gain is over: clicks only, of the same log."""
+        return "clicks" if self.log == "given" else "clicks_stochastic"
+
+
+ARMS: Sequence[Arm] = (
+    Arm("zero_shot_title", reads="title"),
+    Arm("zero_shot_metadata", reads="metadata"),
+    Arm("bm25", bm25=True),
+    Arm("bm25_expanded", bm25=True, expanded=True),
+    Arm("clicks", baselines.clicks),
+    Arm("lever", baselines.lever),
+    Arm("gandalf", baselines.gandalf),
+    Arm("unmapped_no_metadata", baselines.unmapped_no_metadata),
+    Arm("unmapped", baselines.unmapped),
+    Arm("skim_no_metadata", baselines.skim_no_metadata),
+    Arm("skim", baselines.skim),
+    Arm("mar", baselines.missing_at_random),
+    Arm("full_truth", baselines.full_truth),
+    Arm("clicks_stochastic", baselines.clicks, log="stochastic"),
+    Arm("ips", baselines.ips_estimated, log="stochastic"),
+    Arm("ips_golden", baselines.ips_golden, log="stochastic"),
+    Arm("lever_ips", baselines.lever_ips, log="stochastic"),
+    Arm("skim_stochastic", baselines.skim, log="stochastic"),
+)
+OF_EXPOSURE = ("clicks", "skim", "clicks_stochastic", "ips_golden", "skim_stochastic")
+"""Arms of the curve of recall against exposure."""
+IN_SHORT = ("zero_shot_title", "zero_shot_metadata", "clicks", "skim")
+"""Arms of the demo."""
+_BY_NAME: Mapping[str, Arm] = {arm.name: arm for arm in ARMS}
+
+
+def arms_named(names: Sequence[str]) -> list[Arm]:
+    """Return these arms in the order of the table.
+
+    Raises:
+        InvalidInput: there is no arm of a name.
+    """
+    unknown = [name for name in names if name not in _BY_NAME]
+    if unknown:
+        raise InvalidInput(f"no arm {unknown[0]!r}; there are {', '.join(_BY_NAME)}")
+    return [arm for arm in ARMS if arm.name in names]
