@@ -22,7 +22,7 @@ from shared.settings import CommonSettings
 
 SAMPLING = {
     *("temperature", "top_k", "top_p", "max_new_tokens", "max_metadata_tokens"),
-    *("samples", "min_log_probability", "max_queries"),
+    *("samples", "min_agreement", "min_log_probability", "min_queries", "max_queries"),
 }
 """Settings that change what is written."""
 _BATCH = 64

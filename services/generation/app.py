@@ -176,7 +176,12 @@ def load_generator(
         prompts,
         Sampling(settings.temperature, settings.top_k, settings.max_new_tokens, settings.top_p),
         samples=settings.samples,
-        selection=Selection(settings.max_queries, settings.min_log_probability),
+        selection=Selection(
+            settings.max_queries,
+            settings.min_log_probability,
+            settings.min_agreement,
+            settings.min_queries,
+        ),
     )
 
 

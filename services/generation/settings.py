@@ -36,9 +36,13 @@ class GenerationSettings(ServerSettings):
     """Text and metadata of a document past this many tokens are not read."""
     samples: int = Field(default=4, ge=1, le=64)
     """Completions written for one document, at most the slots; more than one needs a temperature."""
-    min_log_probability: float | None = Field(default=-2.75, le=0)
-    """A query is kept if the SLM gives its line at least this (natural) log-probability in one of the
-    samples; `none` keeps all."""
+    min_agreement: float = Field(default=0.5, ge=0, le=1)
+    """A query is kept if this share of a document's samples has it; 0 keeps all."""
+    min_log_probability: float | None = Field(default=-2.5, le=0)
+    """And if the SLM gives its line at least this (natural) log-probability in one of them; `none` keeps
+    all."""
+    min_queries: int = Field(default=1, ge=0, le=64)
+    """Kept for one document whatever the two bounds say, those of most samples first."""
     max_queries: int = Field(default=16, ge=1, le=64)
     """Most synthetic queries kept for one document."""
     max_waiting: int = Field(default=256, ge=1)

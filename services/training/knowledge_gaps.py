@@ -243,7 +243,7 @@ def _unmapped(
     settings: GapSettings,
 ) -> Unmapped:
     rows = np.flatnonzero(embedded.nearest.astype(np.float64) < min_similarity)
-    texts = [embedded.texts[row] for row in rows]
+    texts = [embedded.texts[row] for row in rows.tolist()]
     unmapped = set(texts)
     writers: dict[str, set[str]] = {}
     for row in written:
