@@ -11,7 +11,11 @@ from typing import Any
 from loadtests.results import Value, save
 
 _DOCUMENTS_AS = {"title_only": "titles only", "full": "titles + metadata"}
-_TRAINED = {"clicks": "clicks", "skim": "clicks + labels"}
+_TRAINED = {
+    "clicks": "clicks",
+    "skim": "clicks + labels",
+    "skim_and_unmapped": "clicks + labels + synthetic queries",
+}
 _LEARNED = {
     "title_only": {"zero_shot_title": "nothing", **_TRAINED},
     "full": {"zero_shot_metadata": "nothing", **_TRAINED},
@@ -47,7 +51,7 @@ def rows_of(facts: Mapping[str, Any]) -> list[dict[str, Value]]:
                         "recall@10": round(100 * row["recall_at_10"], 1),
                         "recall@100": round(100 * row["recall_at_100"], 1),
                         "gain of recall@100 over clicks": (
-                            _interval(row) if arm == "skim" else None
+                            _interval(row) if arm.startswith("skim") else None
                         ),
                     }
                 )

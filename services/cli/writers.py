@@ -35,6 +35,7 @@ LIKELIEST: Mapping[str, Any] = {
     "temperature": 0.0,
     "samples": 1,
     "min_log_probability": None,
+    "min_queries": 0,
 }
 """How rows but the shipped one are decoded: the likeliest completion, nothing chosen from it."""
 
@@ -50,6 +51,7 @@ class Student:
         reads_metadata: False shows it titles only.
         sees_examples: it is shown a few documents with their queries first.
         writes_as_served: it decodes and selects as the service does; else the likeliest completion.
+        min_log_probability: another bound than the service's, where it writes as served.
     """
 
     teacher: Teacher | None = None
@@ -57,6 +59,7 @@ class Student:
     reads_metadata: bool = True
     sees_examples: bool = False
     writes_as_served: bool = False
+    min_log_probability: float | None = None
 
 
 KEY_PHRASES = "key_phrases"
@@ -68,6 +71,7 @@ STUDENTS: Mapping[str, Student] = {
     "teacher_no_metadata": Student(Teacher.ANSWERS, reads_metadata=False),
     "both": Student(is_shipped=True),
     "shipped": Student(is_shipped=True, writes_as_served=True),
+    "shipped_strict": Student(is_shipped=True, writes_as_served=True, min_log_probability=-2.0),
 }
 ROWS = (*STUDENTS, KEY_PHRASES)
 
@@ -117,6 +121,9 @@ class Writers:
         settings = GenerationSettings()
         if not student.writes_as_served:
             settings = settings.model_copy(update=LIKELIEST)
+        elif student.min_log_probability is not None:
+            bound = {"min_log_probability": student.min_log_probability}
+            settings = settings.model_copy(update=bound)
         folder = self._model_folder(row, student)
         generator = load_generator(folder, settings, self._prompts(folder, student))
         try:

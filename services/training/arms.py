@@ -45,6 +45,7 @@ ARMS: Sequence[Arm] = (
     Arm("unmapped", baselines.unmapped),
     Arm("skim_no_metadata", baselines.skim_no_metadata),
     Arm("skim", baselines.skim),
+    Arm("skim_and_unmapped", baselines.skim_and_unmapped),
     Arm("mar", baselines.missing_at_random),
     Arm("full_truth", baselines.full_truth),
     Arm("clicks_stochastic", baselines.clicks, log="stochastic"),
@@ -55,7 +56,7 @@ ARMS: Sequence[Arm] = (
 )
 OF_EXPOSURE = ("clicks", "skim", "clicks_stochastic", "ips_golden", "skim_stochastic")
 """Arms of the curve of recall against exposure."""
-IN_SHORT = ("zero_shot_title", "zero_shot_metadata", "clicks", "skim")
+IN_SHORT = ("zero_shot_title", "zero_shot_metadata", "clicks", "skim", "skim_and_unmapped")
 """Arms of the demo."""
 _BY_NAME: Mapping[str, Arm] = {arm.name: arm for arm in ARMS}
 

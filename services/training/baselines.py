@@ -130,12 +130,23 @@ def gandalf(sources: Sources) -> Supervision:
 
 def unmapped(sources: Sources) -> Supervision:
     """Clicks, and synthetic queries trained on as queries of their own (InPars-like)."""
-    return _with_synthetic(sources, needed(sources.written, _SYNTHETIC))
+    return _with_synthetic(clicks(sources), sources, needed(sources.written, _SYNTHETIC))
 
 
 def unmapped_no_metadata(sources: Sources) -> Supervision:
     """The same, written without metadata (Saad-Falcon et al., UDAPDR, EMNLP 2023)."""
-    return _with_synthetic(sources, needed(sources.written_without_metadata, _SYNTHETIC_WITHOUT))
+    written = needed(sources.written_without_metadata, _SYNTHETIC_WITHOUT)
+    return _with_synthetic(clicks(sources), sources, written)
+
+
+def skim_and_unmapped(sources: Sources) -> Supervision:
+    """SKIM's labels, and the synthetic queries they came from as queries of their own.
+
+    The paper keeps the query distribution as it is and never trains on synthetic queries; here the log is
+    small beside them, and what maps to no train query teaches as well.
+    """
+    written = needed(sources.written, _SYNTHETIC)
+    return _with_synthetic(skim(sources), sources, written)
 
 
 def missing_at_random(sources: Sources) -> Supervision:
@@ -213,7 +224,7 @@ def _handed_on(sources: Sources) -> Pairs:
     return handed
 
 
-def _with_synthetic(sources: Sources, written: Written) -> Supervision:
+def _with_synthetic(base: Supervision, sources: Sources, written: Written) -> Supervision:
     """Add each distinct synthetic query, labelled with all documents it was written for."""
     positions = sources.positions
     documents_of: dict[str, set[int]] = defaultdict(set)
@@ -230,7 +241,6 @@ def _with_synthetic(sources: Sources, written: Written) -> Supervision:
         ),
         shape=(len(documents_of), len(positions)),
     )
-    base = with_titles(_clicks_and(sources, {}), sources.documents)
     return with_texts(base, list(documents_of), LabelMatrix(labels, labels))
 
 

@@ -37,6 +37,7 @@ ARMS = {
     "unmapped_no_metadata": "clicks + unmapped, no metadata",
     "unmapped": "clicks + unmapped",
     "skim": "clicks + SKIM",
+    "skim_and_unmapped": "clicks + SKIM + unmapped",
     "skim_stochastic": "clicks + SKIM (stochastic log)",
     "skim_no_metadata": "clicks + SKIM, no metadata",
     "mar": "missing at random",

@@ -153,6 +153,12 @@ def test_unmapped_queries_are_trained_on_with_all_their_documents(learns) -> Non
     assert "lost" not in taught
 
 
+def test_labels_and_unmapped_queries_teach_together() -> None:
+    taught = targets(baselines.skim_and_unmapped(SOURCES))
+
+    assert taught == targets(baselines.unmapped(SOURCES)) | targets(baselines.skim(SOURCES))
+
+
 def test_mar_draws_as_many_pairs_as_there_are_clicks_from_the_truth() -> None:
     drawn = targets(baselines.missing_at_random(SOURCES))
 
