@@ -25,9 +25,11 @@ class GuardSettings:
 
     candidates: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     default: float = 0.75
-    """Kept without truth, and unless another is better by more than the next setting."""
+    """Kept with too few exposed pairs, and unless another is better by more than the next setting."""
     standard_errors: float = 2.0
     """Of the paired difference. With 1, a dozen pairs choose at random (things, validation)."""
+    fewest_pairs: int = 30
+    """Fewer exposed pairs choose nothing: the standard error of so few is itself a guess."""
     slice_share: float = 0.01
     """Share of the validation queries' relevant pairs that count as exposed at random."""
     seed: int = 0
@@ -99,7 +101,7 @@ def choose_weight(
         exposed: (exposed pairs,) positions of their documents.
         settings: candidates and default.
     """
-    if len(exposed) < 2:
+    if len(exposed) < settings.fewest_pairs:
         return settings.default
     kept = _log_ranks(mix(classifiers, documents, settings.default), queries, exposed)
     best, best_gain = settings.default, 0.0

@@ -15,9 +15,9 @@ RANDOM = np.random.default_rng(0)
 GOOD = RANDOM.standard_normal((40, 8)).astype(np.float32)
 GOOD /= np.linalg.norm(GOOD, axis=1, keepdims=True)
 BAD = GOOD[::-1].copy()
-EXPOSED = np.arange(20)
+EXPOSED = np.arange(30)
 """Query n asks for document n, whose good vector it is."""
-ASKED = GOOD[:20]
+ASKED = GOOD[:30]
 
 
 def test_classifiers_that_rank_the_exposed_pairs_worse_are_not_let_through() -> None:
@@ -32,8 +32,9 @@ def test_the_default_stays_where_nothing_is_better() -> None:
     assert choose_weight(GOOD, GOOD, ASKED, EXPOSED, SETTINGS) == 0.5
 
 
-def test_the_default_stays_without_a_slice() -> None:
-    assert choose_weight(BAD, GOOD, ASKED[:0], EXPOSED[:0], SETTINGS) == 0.5
+@pytest.mark.parametrize("pairs", [0, 1, 29])
+def test_the_default_stays_with_too_few_pairs(pairs: int) -> None:
+    assert choose_weight(BAD, GOOD, ASKED[:pairs], EXPOSED[:pairs], SETTINGS) == 0.5
 
 
 def test_the_slice_is_a_share_of_the_relevant_pairs_and_the_same_for_a_seed() -> None:
