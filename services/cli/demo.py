@@ -71,8 +71,10 @@ def demo(
         )
         chain = Chain(suite, folder, ChainSettings(), rows=rows, labels=labels)
         results = [chain.evaluate(split, arms_named(IN_SHORT)) for split in chain.splits]
-        _step("4/6  Two bundles: trained on clicks only, and on clicks + labels")
-        before, after = _bundle(suite, dataset, {}), _bundle(suite, dataset, labels)
+        _step(
+            "4/6  Two bundles: trained on clicks only, and on clicks + labels + synthetic queries"
+        )
+        before, after = _bundle(suite, dataset, {}, []), _bundle(suite, dataset, labels, rows)
         _step("5/6  Answers over HTTP, before and after")
         shown = _queries_to_show(dataset)
         answers = [_ask(suite, dataset, bundle, shown) for bundle in (before, after)]
@@ -207,16 +209,18 @@ def _committed_queries(suite: CommonSettings) -> dict[str, SyntheticQueries]:
     return {row.document_id: row for row in read_synthetic_queries(COMMITTED)}
 
 
-def _bundle(suite: CommonSettings, dataset: Dataset, labels: Pairs) -> str:
+def _bundle(
+    suite: CommonSettings, dataset: Dataset, labels: Pairs, written: Sequence[SyntheticQueries]
+) -> str:
     from services.training.embeddings import CachedEncoder
     from services.training.publish import bundle_model
     from services.training.train import TrainSettings
 
     folder = suite.models / "encoder"
     encoder = CachedEncoder(SentenceEncoder(folder, threads=0))
-    with progress_bar("Training on clicks" + (" + labels" if labels else "")) as advance:
-        model = train_on(dataset, labels, encoder, TrainSettings(), advance)
-    version = "clicks-and-labels" if labels else "clicks"
+    version = "clicks-and-more" if written else "clicks"
+    with progress_bar(f"Training {version}") as advance:
+        model = train_on(dataset, labels, written, encoder, TrainSettings(), advance)
     return bundle_model(model, dataset.documents, folder, suite.bundles, version=version).name
 
 
@@ -247,7 +251,7 @@ def _ask(
 def _show_answers(queries: Sequence[Query], before: Answers, after: Answers) -> None:
     for query in queries:
         table = Table(
-            "", "clicks only", "clicks + labels", box=box.SIMPLE_HEAD, title=f'"{query.text}"'
+            "", "clicks only", "+ labels and queries", box=box.SIMPLE_HEAD, title=f'"{query.text}"'
         )
         for place, (left, right) in enumerate(
             zip(before[query.text], after[query.text], strict=True), start=1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +12,13 @@ import typer
 
 from services.cli.augment import labels_of
 from services.cli.console import Advance, print_json, progress_bar, progress_bar_with_note
+from services.cli.generate import read_synthetic_queries
 from shared.bundle import activate, open_bundle
 from shared.clients import AugmentationClient, InferenceClient
+from shared.contracts.mapping import SyntheticQueries
 from shared.dataset import Dataset, Pairs, read_dataset, read_pairs
 from shared.encoder import SentenceEncoder
-from shared.errors import NotFound, Unavailable
+from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
@@ -37,6 +40,10 @@ def train_command(
     labels: Annotated[
         Path | None, typer.Option(help="Labels to add; those of the running suite if absent.")
     ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Synthetic queries (`skim generate`) to learn as they are, as well."),
+    ] = None,
     clicks_only: Annotated[bool, typer.Option("--clicks-only", help="Add no labels.")] = False,
     tower: Annotated[
         TowerName, typer.Option(help="Text of a document's embedding.")
@@ -54,7 +61,10 @@ def train_command(
 
     common = CommonSettings()
     dataset = read_dataset(folder, split=split)
+    if clicks_only and (labels or queries):
+        raise InvalidInput("--clicks-only goes with neither --labels nor --queries")
     added = {} if clicks_only else _labels(common, labels)
+    written = list(read_synthetic_queries(queries)) if queries else []
     with tempfile.TemporaryDirectory(dir=common.models) as scratch:
         encoder = common.models / "encoder"
         if fine_tune_epochs:
@@ -63,7 +73,8 @@ def train_command(
             )
         cached = CachedEncoder(SentenceEncoder(encoder, threads=0))
         with progress_bar("Training classifiers") as advance:
-            model = train_on(dataset, added, cached, TrainSettings(tower=tower.value), advance)
+            settings = TrainSettings(tower=tower.value)
+            model = train_on(dataset, added, written, cached, settings, advance)
         bundle = bundle_model(model, dataset.documents, encoder, common.bundles, version=version)
     print_json(
         {
@@ -78,16 +89,17 @@ def train_command(
 def train_on(
     dataset: Dataset,
     labels: Pairs,
+    written: Sequence[SyntheticQueries],
     encoder: CachedEncoder,
     settings: TrainSettings,
     advance: Advance,
 ) -> TrainedModel:
-    """Train on clicks and labels; the exploration log, or a share of the truth, guards it."""
+    """Train on clicks, labels and synthetic queries; the exploration log, or a share of the truth, guards it."""
     from services.training.evaluation import exposed_slice
     from services.training.supervision import supervise
     from services.training.train import train
 
-    supervision = supervise(dataset, labels, settings.labels)
+    supervision = supervise(dataset, labels, settings.labels, written)
     exposed = exposed_slice(dataset, settings)
     return train(dataset.documents, supervision, encoder, settings, exposed, advance)
 

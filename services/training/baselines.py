@@ -15,11 +15,12 @@ import scipy.sparse as sp
 from services.training.classifiers import LabelMatrix
 from services.training.labels import Pairs, count, pair_matrix
 from services.training.metrics import propensities_from_clicks
-from services.training.sources import Sources, Written, needed
+from services.training.sources import Sources, needed
 from services.training.supervision import (
     Supervision,
     of_labels,
     of_pairs,
+    with_synthetic_queries,
     with_texts,
     with_titles,
 )
@@ -130,13 +131,14 @@ def gandalf(sources: Sources) -> Supervision:
 
 def unmapped(sources: Sources) -> Supervision:
     """Clicks, and synthetic queries trained on as queries of their own (InPars-like)."""
-    return _with_synthetic(clicks(sources), sources, needed(sources.written, _SYNTHETIC))
+    written = needed(sources.written, _SYNTHETIC)
+    return with_synthetic_queries(clicks(sources), sources.positions, written.synthetic_queries)
 
 
 def unmapped_no_metadata(sources: Sources) -> Supervision:
     """The same, written without metadata (Saad-Falcon et al., UDAPDR, EMNLP 2023)."""
     written = needed(sources.written_without_metadata, _SYNTHETIC_WITHOUT)
-    return _with_synthetic(clicks(sources), sources, written)
+    return with_synthetic_queries(clicks(sources), sources.positions, written.synthetic_queries)
 
 
 def skim_and_unmapped(sources: Sources) -> Supervision:
@@ -146,7 +148,7 @@ def skim_and_unmapped(sources: Sources) -> Supervision:
     small beside them, and what maps to no train query teaches as well.
     """
     written = needed(sources.written, _SYNTHETIC)
-    return _with_synthetic(skim(sources), sources, written)
+    return with_synthetic_queries(skim(sources), sources.positions, written.synthetic_queries)
 
 
 def missing_at_random(sources: Sources) -> Supervision:
@@ -222,26 +224,6 @@ def _handed_on(sources: Sources) -> Pairs:
                 soft[other] = max(soft[other], target)
         handed[query_id] = {**soft, **dict.fromkeys(row, 1.0)}
     return handed
-
-
-def _with_synthetic(base: Supervision, sources: Sources, written: Written) -> Supervision:
-    """Add each distinct synthetic query, labelled with all documents it was written for."""
-    positions = sources.positions
-    documents_of: dict[str, set[int]] = defaultdict(set)
-    for row in written.synthetic_queries:
-        for query in row.queries:
-            documents_of[query].add(positions[row.document_id])
-    lengths = [len(documents) for documents in documents_of.values()]
-    columns = [each for documents in documents_of.values() for each in sorted(documents)]
-    labels = sp.csr_array(
-        (
-            np.ones(len(columns), dtype=np.float32),
-            np.array(columns, dtype=np.int64),
-            np.cumsum([0, *lengths]),
-        ),
-        shape=(len(documents_of), len(positions)),
-    )
-    return with_texts(base, list(documents_of), LabelMatrix(labels, labels))
 
 
 def _ones(pairs: Pairs) -> Pairs:

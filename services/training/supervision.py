@@ -6,6 +6,7 @@ Every arm of the evaluation, and `skim train`, is the same training on another s
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ from services.training.labels import (
     pair_matrix,
 )
 from shared.contracts.document import Document
+from shared.contracts.mapping import SyntheticQueries
 from shared.dataset import Dataset, Query
 from shared.errors import InvalidInput
 
@@ -54,14 +56,20 @@ class Supervision:
         return digest.hexdigest()
 
 
-def supervise(dataset: Dataset, labels: Pairs, use: LabelUse) -> Supervision:
-    """Return clicks, labels and titles as one, as `skim train` learns from them.
+def supervise(
+    dataset: Dataset,
+    labels: Pairs,
+    use: LabelUse,
+    written: Sequence[SyntheticQueries] = (),
+) -> Supervision:
+    """Return clicks, labels, titles and synthetic queries as one, as `skim train` learns from them.
 
     Args:
         dataset: only train queries and their clicks are read.
         labels: query id -> document id -> similarity; those of other than train queries, or of
             unknown documents, are left out.
         use: what an augmented label is worth.
+        written: synthetic queries to learn as they are; those of unknown documents are left out.
 
     Raises:
         InvalidInput: there are no documents, or neither clicks nor labels of train queries.
@@ -71,7 +79,9 @@ def supervise(dataset: Dataset, labels: Pairs, use: LabelUse) -> Supervision:
     queries, positions = dataset.queries_of("train"), positions_of(dataset.documents)
     clicks = only_of(dataset.clicks, queries, positions)
     known = only_of(labels, queries, positions)
-    return with_titles(of_labels(queries, positions, clicks, known, use), dataset.documents)
+    supervision = with_titles(of_labels(queries, positions, clicks, known, use), dataset.documents)
+    kept = [row for row in written if row.document_id in positions]
+    return with_synthetic_queries(supervision, positions, kept) if kept else supervision
 
 
 def of_labels(
@@ -143,6 +153,35 @@ def with_texts(supervision: Supervision, texts: Sequence[str], labels: LabelMatr
             sp.vstack([supervision.labels.weights, labels.weights], format="csr"),
         ),
     )
+
+
+def with_synthetic_queries(
+    supervision: Supervision,
+    positions: Mapping[str, int],
+    written: Sequence[SyntheticQueries],
+) -> Supervision:
+    """Add each distinct synthetic query, labelled with all documents it was written for.
+
+    Args:
+        supervision: to add to.
+        positions: document id -> column.
+        written: of known documents only.
+    """
+    documents_of: dict[str, set[int]] = defaultdict(set)
+    for row in written:
+        for query in row.queries:
+            documents_of[query].add(positions[row.document_id])
+    lengths = [len(documents) for documents in documents_of.values()]
+    columns = [each for documents in documents_of.values() for each in sorted(documents)]
+    labels = sp.csr_array(
+        (
+            np.ones(len(columns), dtype=np.float32),
+            np.array(columns, dtype=np.int64),
+            np.cumsum([0, *lengths]),
+        ),
+        shape=(len(documents_of), len(positions)),
+    )
+    return with_texts(supervision, list(documents_of), LabelMatrix(labels, labels))
 
 
 def positions_of(documents: Sequence[Document]) -> dict[str, int]:

@@ -109,7 +109,7 @@ class Suite:
         """Train, bundle, activate, and let the inference service take it; return the version."""
         folder = self.common.models / "encoder"
         encoder = CachedEncoder(SentenceEncoder(folder))
-        model = train_on(dataset, labels, encoder, TRAINING, lambda done, total: None)
+        model = train_on(dataset, labels, [], encoder, TRAINING, lambda done, total: None)
         bundle = bundle_model(model, dataset.documents, folder, self.common.bundles)
         activate(self.common.bundles, bundle.name)
         return self.inference.reload().generation

@@ -5,6 +5,7 @@ import pytest
 
 from services.training.labels import LabelUse
 from services.training.supervision import of_pairs, supervise, with_texts, with_titles
+from shared.contracts.mapping import SyntheticQueries
 from shared.errors import InvalidInput
 from tests.support.catalogue import DATASET
 
@@ -23,6 +24,24 @@ def test_clicks_labels_and_titles_become_one() -> None:
 
 def test_a_query_without_a_label_teaches_nothing() -> None:
     assert "no clicks" not in supervise(DATASET, {}, LabelUse()).queries
+
+
+def test_synthetic_queries_teach_as_they_are_if_their_document_is_known() -> None:
+    written = [
+        SyntheticQueries(document_id="d2", queries=["wall clock", "oak"]),
+        SyntheticQueries(document_id="d1", queries=["oak"]),
+        SyntheticQueries(document_id="gone", queries=["lost"]),
+    ]
+
+    supervision = supervise(DATASET, {}, LabelUse(), written)
+
+    taught = dict(
+        zip(supervision.queries, supervision.labels.targets.toarray().tolist(), strict=True)
+    )
+    assert taught["wall clock"] == [0, 1]
+    assert taught["oak"] == [1, 1]
+    assert "lost" not in taught
+    assert supervision.train_queries == supervise(DATASET, {}, LabelUse()).train_queries
 
 
 def test_held_out_queries_teach_nothing() -> None:
