@@ -218,8 +218,8 @@ def _bundle(
 
     folder = suite.models / "encoder"
     encoder = CachedEncoder(SentenceEncoder(folder, threads=0))
-    version = "clicks-and-more" if written else "clicks"
-    with progress_bar(f"Training {version}") as advance:
+    version = "skim" if written else "clicks"
+    with progress_bar(f"Training the bundle {version!r}") as advance:
         model = train_on(dataset, labels, written, encoder, TrainSettings(), advance)
     return bundle_model(model, dataset.documents, folder, suite.bundles, version=version).name
 
