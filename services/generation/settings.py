@@ -38,7 +38,7 @@ class GenerationSettings(ServerSettings):
     """Completions written for one document, at most the slots; more than one needs a temperature."""
     min_agreement: float = Field(default=0.5, ge=0, le=1)
     """A query is kept if this share of a document's samples has it; 0 keeps all."""
-    min_log_probability: float | None = Field(default=-2.5, le=0)
+    min_log_probability: float | None = Field(default=-4.0, le=0)
     """And if the SLM gives its line at least this (natural) log-probability in one of them; `none` keeps
     all."""
     min_queries: int = Field(default=1, ge=0, le=64)
