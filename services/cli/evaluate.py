@@ -6,6 +6,7 @@ import hashlib
 import json
 import resource
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -81,6 +82,7 @@ def evaluate_command(
     from services.cli.chain import Chain, ChainSettings
     from services.training.arms import ARMS, OF_EXPOSURE, arms_named
     from services.training.report import as_json, as_table
+    from services.training.stamp import stamp
 
     started = time.monotonic()
     chosen = arms_named(arms.split(",")) if arms else list(ARMS)
@@ -109,6 +111,7 @@ def evaluate_command(
     measured = {
         "seconds": round(time.monotonic() - started, 1),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "stamp": stamp(" ".join(["skim", *sys.argv[1:]])).model_dump(),
     }
     print_json(as_json(results, exposure) | measured)
 

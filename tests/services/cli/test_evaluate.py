@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,8 @@ def test_evaluate_makes_what_the_folder_lacks_and_says_so(
     assert curve["clicks"]["recall_at_100"] == 1
     assert table["seconds"] > 0
     assert table["peak_rss_mb"] > 10
+    assert table["stamp"]["date"] <= datetime.now(UTC).date().isoformat()
+    assert table["stamp"]["command"].startswith("skim ")
     assert table["labels_added"] == table["tau"][0]["labels"] > 0
 
 

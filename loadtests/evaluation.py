@@ -1,0 +1,86 @@
+"""SKIM and its rivals on a data folder, saved as a table: `python -m loadtests.evaluation --data FOLDER --save`.
+
+The figures are those of `skim evaluate FOLDER --json`; arms that were trained before come from its cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from loadtests.results import Row, save
+
+_DOCUMENTS_AS = {"title_only": "titles only", "full": "titles + metadata"}
+
+
+def main() -> None:
+    """Evaluate, print the figures, save the tables if told to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    finished = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "services.cli", "evaluate", str(options.data), "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    figures = json.loads(finished.stdout.strip().splitlines()[-1])
+    if options.save:
+        command = f"python -m loadtests.evaluation --data {options.data.name} --save"
+        save("evaluation", arms(figures), command=command)
+        save("exposure", exposure(figures), command=command)
+    print(json.dumps(figures))
+
+
+def arms(figures: Mapping[str, Any]) -> list[Row]:
+    """Return a row for each split, tower and arm, in percent; the gain is of recall@100 over clicks."""
+    return [
+        {
+            "split": split.replace("_", " "),
+            "documents as": documents_as,
+            "arm": arm,
+            "recall@10": _percent(row["recall_at_10"]),
+            "recall@25": _percent(row["recall_at_25"]),
+            "recall@100": _percent(row["recall_at_100"]),
+            "gain over clicks": _gain(row),
+        }
+        for split, sections in figures.items()
+        if isinstance(sections, dict) and "title_only" in sections
+        for section, documents_as in _DOCUMENTS_AS.items()
+        for arm, row in sections[section].items()
+    ]
+
+
+def exposure(figures: Mapping[str, Any]) -> list[Row]:
+    """Return a row for each split and K: recall@100 of each arm, titles only, in percent."""
+    return [
+        {
+            "split": split.replace("_", " "),
+            "K": shown,
+            **{arm: _percent(row["recall_at_100"]) for arm, row in sections["title_only"].items()},
+        }
+        for shown, splits in figures["exposure"].items()
+        for split, sections in splits.items()
+    ]
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 1)
+
+
+def _gain(row: Mapping[str, float]) -> str | None:
+    bounds = [row.get(f"gain_recall_at_100{bound}") for bound in ("", "_low", "_high")]
+    if None in bounds or len(set(bounds)) == 1:  # without a rival, or its own
+        return None
+    value, low, high = (100 * bound for bound in bounds if bound is not None)
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+if __name__ == "__main__":
+    main()

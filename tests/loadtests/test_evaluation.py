@@ -1,0 +1,45 @@
+from loadtests.evaluation import arms, exposure
+
+FIGURES = {
+    "new_wordings": {
+        "title_only": {
+            "clicks": {
+                **dict.fromkeys(("recall_at_10", "recall_at_25", "recall_at_100"), 0.2),
+                **dict.fromkeys(
+                    ("gain_recall_at_100", "gain_recall_at_100_low", "gain_recall_at_100_high"), 0
+                ),
+            },
+            "skim": {
+                "recall_at_10": 0.1234,
+                "recall_at_25": 0.2,
+                "recall_at_100": 0.4,
+                "gain_recall_at_100": 0.2,
+                "gain_recall_at_100_low": -0.1,
+                "gain_recall_at_100_high": 0.3,
+            },
+        },
+        "full": {},
+    },
+    "exposure": {"20": {"new_wordings": {"title_only": {"skim": {"recall_at_100": 0.5}}}}},
+    "facts": {"documents": 3},
+    "seconds": 1.0,
+}
+
+
+def test_a_row_for_each_arm_with_its_gain_unless_it_is_its_own_rival() -> None:
+    clicks, skim = arms(FIGURES)
+
+    assert clicks["gain over clicks"] is None
+    assert skim == {
+        "split": "new wordings",
+        "documents as": "titles only",
+        "arm": "skim",
+        "recall@10": 12.3,
+        "recall@25": 20.0,
+        "recall@100": 40.0,
+        "gain over clicks": "+20.0 [-10.0, +30.0]",
+    }
+
+
+def test_a_row_for_each_exposure() -> None:
+    assert exposure(FIGURES) == [{"split": "new wordings", "K": "20", "skim": 50.0}]
