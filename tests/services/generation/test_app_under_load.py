@@ -368,7 +368,7 @@ def test_slots_are_free_after_the_clients_left(tiny_slm: Path, tmp_path: Path) -
 
     async def check() -> None:
         calls = [Call(service.app, PATH, body(f"a{n}", f"b{n}")) for n in range(4)]
-        await until(lambda: value(service.app, "slots_used") == 2)
+        await until(lambda: value(service.app, "slots_used") > 0)
         for call in calls:
             call.leave()
         await asyncio.gather(*(call.task for call in calls))
