@@ -89,6 +89,10 @@ async def started(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def until(is_so: Callable[[], object]) -> None:
-    """Let others work until something is so; `started` bounds the wait."""
+    """Let others work until something is so; `started` bounds the wait.
+
+    It looks a thousand times a second: a loop that never rests holds the interpreter, and the decoding
+    thread gets it back only every 5 ms.
+    """
     while not is_so():
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
