@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 import orjson
 from pydantic import ValidationError
 
+from services.training.stamp import git_revision, machine
 from shared.contracts.base import Contract
 from shared.errors import Damaged, NotFound
 
@@ -47,8 +45,8 @@ def save(
     rows = dict(figures) if isinstance(figures, Mapping) else [dict(row) for row in figures]
     results = Results(
         date=datetime.now(UTC).date().isoformat(),
-        machine=_machine(),
-        commit=_commit(),
+        machine=machine(),
+        commit=git_revision(12) or "unknown",
         command=command or f"python -m loadtests.{name} --json",
         figures=rows,
     )
@@ -103,31 +101,3 @@ def _cell(value: Value) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1_000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else value.replace("|", r"\|")
-
-
-def _machine() -> str:
-    gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{_processor()}, {cores} cores, {gibibytes:.0f} GiB, Python {platform.python_version()}"
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _commit() -> str:
-    finished = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607
-        cwd=FOLDER.parent,
-        capture_output=True,
-        text=True,
-        check=False,  # no git, no commit: said as such
-    )
-    return finished.stdout.strip() or "unknown"

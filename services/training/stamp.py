@@ -26,15 +26,15 @@ def stamp(command: str) -> Stamp:
     """Return the stamp of what this process measures now."""
     return Stamp(
         date=datetime.now(UTC).date().isoformat(),
-        machine=_machine(),
+        machine=machine(),
         command=command,
         commit=git_revision() or UNKNOWN,
     )
 
 
-def git_revision() -> str | None:
+def git_revision(digits: int = 40) -> str | None:
     """Return the commit of this source tree, with -dirty if files differ; None outside git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = ["git", "describe", "--always", "--dirty", f"--abbrev={digits}", "--exclude=*"]
     try:
         described = subprocess.run(  # noqa: S603  (a fixed command)
             command,
@@ -49,14 +49,19 @@ def git_revision() -> str | None:
     return described.stdout.strip()
 
 
-def _machine() -> str:
-    processor = platform.processor() or platform.machine()
+def machine() -> str:
+    """Return processor, cores that this process may use, memory and Python version."""
+    gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"{_processor()}, {cores} cores, {gibibytes:.0f} GiB, Python {platform.python_version()}"
+    )
+
+
+def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux: the architecture must do
-        lines = []
-    for line in lines:
-        if line.startswith("model name"):
-            processor = line.partition(":")[2].strip()
-            break
-    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
