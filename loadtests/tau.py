@@ -10,32 +10,35 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from loadtests.results import Value, save
+from loadtests.validation import without_test
 from services.cli.generate import read_synthetic_queries
 from services.cli.models import SHIPPED
 from services.mapping.index_builder import build_index
 from services.mapping.mapper import QueryMapper
+from services.mapping.settings import MappingSettings
+from services.mapping.trust import Trust
 from services.training.arms import arms_named
 from services.training.embeddings import CachedEncoder
 from services.training.evaluation import Evaluation, evaluate
 from services.training.sources import Sources, Written, gather
 from services.training.train import Tower, TrainSettings, embed_documents
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Pairs, read_dataset
 from shared.encoder import SentenceEncoder
 from shared.settings import CommonSettings
 
-TAUS = (0.6, 0.75, 0.85, 0.95)
+TAUS = (0.6, 0.75, 0.85, 0.9, 0.95)
 NEIGHBOURS = 10
-_COMPARED = {"clicks": "clicks", "skim": "clicks_and_labels"}
+_COMPARED = {"clicks": "clicks", "skim": "labels", "skim_and_unmapped": "labels + synthetic"}
 _TOWERS: tuple[tuple[Tower, str, str], ...] = (
-    ("title", "title_only", ""),
-    ("metadata", "full", "_metadata"),
+    ("title", "title_only", "titles"),
+    ("metadata", "full", "metadata"),
 )
-"""Tower, its section of the result, and what its columns end in."""
+"""Tower, its section of the result, and what its columns are called."""
+_CUTOFFS = (10, 100)
 
 
 def main() -> None:
@@ -47,7 +50,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     rows = list(read_synthetic_queries(options.queries))[: options.limit]
-    table = measure(_without_test(read_dataset(options.data)), rows, trains=options.limit is None)
+    table = measure(without_test(read_dataset(options.data)), rows, trains=options.limit is None)
     if options.save:
         save("tau", table, command="python -m loadtests.tau --data things-2500 --save")
     print(json.dumps(table))
@@ -71,7 +74,13 @@ def measure(
             dataset.queries_of("train"), encoder, Path(scratch) / "index", lambda done, total: None
         )
         for tau in TAUS:
-            mapper = QueryMapper(encoder, index, min_similarity=tau, neighbours=NEIGHBOURS)
+            mapper = QueryMapper(
+                encoder,
+                index,
+                trust=Trust.of(MappingSettings()),
+                min_similarity=tau,
+                neighbours=NEIGHBOURS,
+            )
             labels: Pairs = {}
             for start in range(0, len(rows), 64):
                 for mapped in mapper.map(rows[start : start + 64]):
@@ -94,7 +103,7 @@ def measure(
 
 
 def _recalls(dataset: Dataset, written: Written, encoder: CachedEncoder) -> dict[str, Value]:
-    """Return recall@100 of clicks and of clicks + labels, in percent, for both towers."""
+    """Return recall of clicks and of clicks + labels in percent, for both towers."""
     sources: dict[Tower, Sources] = {
         tower: gather(dataset, embed_documents(dataset.documents, encoder, tower), written=written)
         for tower, _, _ in _TOWERS
@@ -106,20 +115,11 @@ def _recalls(dataset: Dataset, written: Written, encoder: CachedEncoder) -> dict
         arms=arms_named(list(_COMPARED)),
     )
     return {
-        f"{called}{ending} R@100": round(100 * result.rows[section][arm]["recall_at_100"], 1)
-        for _, section, ending in _TOWERS
+        f"{tower}, {called} R@{k}": round(100 * result.rows[section][arm][f"recall_at_{k}"], 1)
+        for _, section, tower in _TOWERS
         for arm, called in _COMPARED.items()
+        for k in _CUTOFFS
     }
-
-
-def _without_test(dataset: Dataset) -> Dataset:
-    """Return the data set with its test queries gone and its validation queries in their place."""
-    queries = [
-        query.model_copy(update={"split": "test"}) if query.split == "validation" else query
-        for query in dataset.queries
-        if query.split != "test"
-    ]
-    return replace(dataset, queries=queries)
 
 
 if __name__ == "__main__":

@@ -95,8 +95,7 @@ def _intake(store: Store, dispatcher: Dispatcher, metrics: AugmentationMetrics) 
 def _keep(store: Store, documents: Iterable[Document], written: WrittenBefore) -> None:
     for document in documents:
         if document.id in written.queries:
-            queries = written.queries[document.id]
-            store.put_synthetic_queries(document, written.generator, queries)
+            store.put_synthetic_queries(document, written.generator, written.queries[document.id])
 
 
 def _readings(store: Store) -> APIRouter:

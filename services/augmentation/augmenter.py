@@ -9,7 +9,8 @@ import structlog
 
 from shared.contracts.document import Document
 from shared.contracts.generation import GenerateResponse, GenerationInfo
-from shared.contracts.mapping import MapRequest, MapResponse, SyntheticQueries
+from shared.contracts.mapping import MapRequest, MapResponse
+from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import InvalidInput, Unavailable
 from shared.store import Revision, Store
 
@@ -85,7 +86,7 @@ class Augmenter:
         mapped = self._mapping.map(
             MapRequest(
                 documents=[
-                    SyntheticQueries(document_id=document.id, queries=queries[document.id])
+                    SyntheticQueries.of(document.id, queries[document.id])
                     for document in documents
                 ]
             )
@@ -94,10 +95,11 @@ class Augmenter:
             Revision(
                 content_hash=document.content_hash,
                 generator=generator,
-                synthetic_queries=queries[document.id],
+                synthetic_queries=queries[document.id].queries,
                 encoder=mapped.encoder,
                 min_similarity=mapped.min_similarity,
                 neighbours=mapped.neighbours,
+                trust=mapped.trust,
                 labels=result.labels,
             )
             for document, result in zip(documents, mapped.results, strict=True)
@@ -105,10 +107,10 @@ class Augmenter:
 
     def _synthetic_queries_of(
         self, documents: Sequence[Document]
-    ) -> tuple[str, dict[str, list[str]]]:
+    ) -> tuple[str, dict[str, WrittenQueries]]:
         """Return the generator's name and document id -> what it wrote, now or before."""
         generator = self._generation.info().generator
-        queries: dict[str, list[str]] = {}
+        queries: dict[str, WrittenQueries] = {}
         new: list[Document] = []
         for document in documents:
             known = self._store.synthetic_queries(document, generator)
@@ -121,6 +123,6 @@ class Augmenter:
             if written.generator != generator:
                 raise Unavailable(f"the generator changed from {generator} to {written.generator}")
             for document, result in zip(new, written.results, strict=True):
-                self._store.put_synthetic_queries(document, generator, result.queries)
-                queries[document.id] = result.queries
+                self._store.put_synthetic_queries(document, generator, result)
+                queries[document.id] = result
         return generator, queries

@@ -16,7 +16,7 @@ from services.cli.generate import read_synthetic_queries
 from shared.clients import AugmentationClient, GenerationClient
 from shared.contracts.augmentation import Job, JobState, WrittenBefore
 from shared.contracts.document import Document
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Pairs, read_documents, write_lines, write_pairs
 from shared.errors import NotFound
 from shared.settings import CommonSettings
@@ -91,7 +91,7 @@ def post_and_follow(
         advance: told how many documents are over.
         journal: remembers which job has which documents, for a second run.
     """
-    queries = {row.document_id: row.queries for row in written}
+    queries = {row.document_id: row for row in written}
     known = _read_journal(journal)
     jobs: dict[str, Job] = {}
     for start in range(0, len(documents), _DOCUMENTS_PER_JOB):

@@ -14,11 +14,12 @@ import orjson
 from services.cli.console import err, progress_bar, progress_bar_with_note
 from services.cli.mapping import map_offline
 from services.mapping.settings import MappingSettings
+from services.mapping.trust import Trust
 from services.training.arm_cache import ArmCache
 from services.training.embeddings import CachedEncoder
 from services.training.simulation import DEFAULT_SHOWN, Kind, LoggingPolicy, SimulatedLog
 from services.training.sources import Log, Sources, Written, gather
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Pairs, read_dataset, read_pairs, write_pairs
 from shared.encoder import SentenceEncoder
 from shared.settings import CommonSettings
@@ -204,7 +205,7 @@ class Chain:
         settings = MappingSettings()
         tau = self._settings.min_similarity
         tau = settings.min_similarity if tau is None else tau
-        facts = [self._mapper_encoder.name, tau, settings.neighbours]
+        facts = [self._mapper_encoder.name, tau, settings.neighbours, Trust.of(settings).name]
         digest = hashlib.sha256(orjson.dumps(facts))
         for row in (*rows, *queries):
             digest.update(row.model_dump_json().encode() + b"\n")

@@ -26,7 +26,7 @@ from services.cli.mapping import build_train_index
 from services.cli.models import SHIPPED, build_models
 from services.cli.training import publish_bundle, train_on
 from shared.clients import AugmentationClient, GenerationClient, InferenceClient
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Pairs, Query, read_dataset
 from shared.encoder import SentenceEncoder
 from shared.errors import SkimError

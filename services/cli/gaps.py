@@ -16,7 +16,8 @@ from services.cli.console import Advance, out, print_json, progress_bar
 from services.cli.generate import read_synthetic_queries
 from services.mapping.index_builder import build_index
 from services.mapping.settings import MappingSettings
-from shared.contracts.mapping import SyntheticQueries
+from services.mapping.trust import Trust
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Pairs, Query, read_dataset
 from shared.encoder import SentenceEncoder
 from shared.settings import CommonSettings
@@ -65,7 +66,8 @@ def gaps_of(
 
     Args:
         dataset: the data folder; only train queries are read.
-        rows: documents with their synthetic queries; those of unknown documents are left out.
+        rows: documents with their synthetic queries; those of unknown documents are left out, and so
+            are queries that the mapping does not trust: what the SLM hardly believes shows no demand.
         encoder: of both kinds of queries.
         min_similarity: tau, as a cosine.
         advance: told after every few synthetic queries.
@@ -73,9 +75,14 @@ def gaps_of(
     from services.training.knowledge_gaps import EmbeddedQueries, find_gaps
 
     known = {document.id for document in dataset.documents}
-    rows = [row for row in rows if row.document_id in known]
     train_queries = dataset.queries_of("train")
     settings = MappingSettings()
+    trust = Trust.of(settings)
+    rows = [
+        SyntheticQueries(document_id=row.document_id, queries=trust.trusted(row))
+        for row in rows
+        if row.document_id in known
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         index = build_index(train_queries, encoder, Path(scratch), lambda done, total: None)
     texts = list(dict.fromkeys(text for row in rows for text in row.queries))

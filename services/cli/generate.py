@@ -16,13 +16,13 @@ from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
 from services.generation.settings import GenerationSettings
 from shared.contracts.document import Document
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import read_documents, read_rows, write_lines, write_rows
 from shared.settings import CommonSettings
 
 SAMPLING = {
     *("temperature", "top_k", "top_p", "max_new_tokens", "max_metadata_tokens"),
-    *("samples", "min_agreement", "min_log_probability", "min_queries", "max_queries"),
+    *("samples", "max_queries"),
 }
 """Settings that change what is written."""
 _BATCH = 64
@@ -32,7 +32,8 @@ _BATCH = 64
 def generate(
     documents: Annotated[Path, typer.Argument(help="documents.jsonl")],
     output: Annotated[
-        Path, typer.Option(help="File to write, {document_id, queries} a line; .gz packs it.")
+        Path,
+        typer.Option(help="File to write, {document_id, queries, evidence} a line; .gz packs it."),
     ],
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many documents.")
@@ -82,7 +83,7 @@ def generate_to(
     results = zip(open_documents, generator.stream(open_documents), strict=True)
     with partial.open("a", encoding="utf-8") as out:
         for count, (document, written) in enumerate(results, start=1):
-            row = SyntheticQueries(document_id=document.id, queries=written.queries)
+            row = SyntheticQueries.of(document.id, written.written)
             out.write(row.model_dump_json() + "\n")
             if count % _BATCH == 0 or count == len(open_documents):
                 out.flush()

@@ -13,8 +13,9 @@ from services.mapping.index_builder import build_index
 from services.mapping.mapper import QueryMapper
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import HnswParameters
+from services.mapping.trust import Trust
 from shared.clients import MappingClient
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Pairs, Query, read_dataset
 from shared.encoder import SentenceEncoder
 from shared.errors import Unavailable
@@ -87,7 +88,13 @@ def map_offline(
     settings = MappingSettings()
     tau = settings.min_similarity if min_similarity is None else min_similarity
     index = build_index(queries, encoder, folder, lambda done, total: None)
-    mapper = QueryMapper(encoder, index, min_similarity=tau, neighbours=settings.neighbours)
+    mapper = QueryMapper(
+        encoder,
+        index,
+        trust=Trust.of(settings),
+        min_similarity=tau,
+        neighbours=settings.neighbours,
+    )
     labels: Pairs = {}
     for start in range(0, len(rows), _DOCUMENTS_PER_STEP):
         for mapped in mapper.map(rows[start : start + _DOCUMENTS_PER_STEP]):

@@ -15,7 +15,7 @@ from services.cli.console import Advance, print_json, progress_bar, progress_bar
 from services.cli.generate import read_synthetic_queries
 from shared.bundle import activate, open_bundle
 from shared.clients import AugmentationClient, InferenceClient
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Pairs, read_dataset, read_pairs
 from shared.encoder import SentenceEncoder
 from shared.errors import InvalidInput, NotFound, Unavailable

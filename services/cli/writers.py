@@ -19,6 +19,8 @@ from services.cli.student import Teacher, taught_examples, tune_student
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
 from services.generation.settings import GenerationSettings
+from services.mapping.settings import MappingSettings
+from services.mapping.trust import Trust
 from shared.contracts.document import Document
 from shared.dataset import Dataset, read_rows, write_rows
 from shared.prompt import PromptTokenizer
@@ -34,10 +36,9 @@ CARDS = "written.json"
 LIKELIEST: Mapping[str, Any] = {
     "temperature": 0.0,
     "samples": 1,
-    "min_log_probability": None,
-    "min_queries": 0,
 }
 """How rows but the shipped one are decoded: the likeliest completion, nothing chosen from it."""
+_ALL = Trust(min_support=0, min_log_probability=None, min_queries=0)
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ class Student:
         is_shipped: it is the adapter that comes with SKIM.
         reads_metadata: False shows it titles only.
         sees_examples: it is shown a few documents with their queries first.
-        writes_as_served: it decodes and selects as the service does; else the likeliest completion.
-        min_log_probability: another bound than the service's, where it writes as served.
+        writes_as_served: it decodes as the service does, and what the mapping trusts is judged; else all of
+            the likeliest completion.
+        min_log_probability: another bound of trust than the service's, where it writes as served.
     """
 
     teacher: Teacher | None = None
@@ -118,23 +120,25 @@ class Writers:
 
             return key_phrases(documents), {"generator": GENERATOR}
         student = STUDENTS[row]
-        settings = GenerationSettings()
+        settings, trust = GenerationSettings(), _ALL
         if not student.writes_as_served:
             settings = settings.model_copy(update=LIKELIEST)
-        elif student.min_log_probability is not None:
-            bound = {"min_log_probability": student.min_log_probability}
-            settings = settings.model_copy(update=bound)
+        else:
+            trust = Trust.of(MappingSettings())
+            if student.min_log_probability is not None:
+                trust = replace(trust, min_log_probability=student.min_log_probability)
         folder = self._model_folder(row, student)
         generator = load_generator(folder, settings, self._prompts(folder, student))
         try:
             with progress_bar(f"Writing queries: {row}") as advance:
-                lines = _write_all(generator, documents, advance)
+                lines = _write_all(generator, documents, trust, advance)
         finally:
             generator.close()
         return lines, {
             "generator": generator.name,
             "adapter": generator.adapter,
             "settings": settings.model_dump(include=SAMPLING),
+            "trust": trust.name,
         }
 
     def _prompts(self, folder: Path, student: Student) -> PromptTokenizer | None:
@@ -196,14 +200,15 @@ class Writers:
 
 
 def _write_all(
-    generator: QueryGenerator, documents: Sequence[Document], advance: Advance
+    generator: QueryGenerator, documents: Sequence[Document], trust: Trust, advance: Advance
 ) -> list[Written]:
     from services.training.distillation.quality import Written
 
     lines: list[Written] = []
     for document, generated in zip(documents, generator.stream(documents), strict=True):
         dropped = {reason.value: count for reason, count in generated.dropped.items()}
-        lines.append(Written(document_id=document.id, queries=generated.queries, dropped=dropped))
+        queries = trust.trusted(generated.written)
+        lines.append(Written(document_id=document.id, queries=queries, dropped=dropped))
         advance(len(lines), len(documents))
     return lines
 

@@ -20,7 +20,6 @@ from services.generation.language_model import LanguageModel
 from services.generation.metrics import GenerationMetrics
 from services.generation.reception import Reception, Writing, as_they_finish
 from services.generation.sampling import Sampling
-from services.generation.selection import Selection
 from services.generation.settings import GenerationSettings
 from shared.contracts.document import Document
 from shared.contracts.generation import (
@@ -130,7 +129,7 @@ def build_app(
         answer = GenerateResponse(
             generator=current.name,
             results=[
-                GeneratedQueries(document_id=document.id, queries=writing.result().queries)
+                GeneratedQueries.of(document.id, writing.result().written)
                 for document, writing in zip(body.documents, writings, strict=True)
             ],
         )
@@ -176,12 +175,7 @@ def load_generator(
         prompts,
         Sampling(settings.temperature, settings.top_k, settings.max_new_tokens, settings.top_p),
         samples=settings.samples,
-        selection=Selection(
-            settings.max_queries,
-            settings.min_log_probability,
-            settings.min_agreement,
-            settings.min_queries,
-        ),
+        max_queries=settings.max_queries,
     )
 
 
@@ -226,8 +220,13 @@ def _line(name: str, document_id: str, writing: Writing) -> GeneratedLine | Fail
     error = writing.exception()
     if error is not None:
         return FailedLine(document_id=document_id, **problems.fields_of(error))
-    queries = writing.result().queries
-    return GeneratedLine(document_id=document_id, queries=queries, generator=name)
+    written = writing.result().written
+    return GeneratedLine(
+        document_id=document_id,
+        queries=written.queries,
+        evidence=written.evidence,
+        generator=name,
+    )
 
 
 def _info(generator: QueryGenerator, settings: GenerationSettings) -> GenerationInfo:
@@ -247,7 +246,7 @@ def _info(generator: QueryGenerator, settings: GenerationSettings) -> Generation
         slots=model.slots,
         key_value_bytes=model.key_value_bytes,
         max_metadata_tokens=settings.max_metadata_tokens,
-        max_queries=generator.selection.max_queries,
+        max_queries=generator.max_queries,
         max_documents=MAX_DOCUMENTS,
         max_waiting=settings.max_waiting,
         timeout_seconds=settings.timeout_seconds,

@@ -14,13 +14,12 @@ from typing import Protocol
 from services.generation.requests import Completion
 from services.generation.sampling import Sampling
 from services.generation.scored_lines import read_lines
-from services.generation.selection import Selection, select_queries
+from services.generation.selection import select_queries
 from shared.completion import Dropped
 from shared.contracts.document import Document
 from shared.contracts.generator import GeneratorCard
+from shared.contracts.synthetic_queries import WrittenQueries
 from shared.prompt import PromptTokenizer
-
-_SELECTION = Selection()
 
 
 class CompletesPrompts(Protocol):
@@ -71,12 +70,12 @@ class Generated:
     """What was written for a document.
 
     Args:
-        queries: distinct, in the order written.
+        written: its distinct queries, those of most samples first.
         dropped: the other lines of its completions, by reason.
         first_line: moment of `time.monotonic()` at which the first whole line was there.
     """
 
-    queries: list[str]
+    written: WrittenQueries
     dropped: Counter[Dropped]
     first_line: float
 
@@ -92,7 +91,7 @@ class QueryGenerator:
         prompts: its tokenizer.
         sampling: how tokens are drawn.
         samples: completions a document; its prompt is read once for all.
-        selection: which lines of the completions are kept.
+        max_queries: most queries kept for one document.
     """
 
     _AHEAD = 4  # documents under way for each slot
@@ -104,12 +103,12 @@ class QueryGenerator:
         sampling: Sampling,
         *,
         samples: int = 1,
-        selection: Selection = _SELECTION,
+        max_queries: int = 16,
     ) -> None:
         self.model = model
         self.sampling = sampling
         self.samples = samples
-        self.selection = selection
+        self.max_queries = max_queries
         self._prompts = prompts
         self._ends_line = cache(lambda token: "\n" in prompts.decode([token]))
 
@@ -127,9 +126,9 @@ class QueryGenerator:
         """Stop the SLM; whoever still waits is told `Unavailable`."""
         self.model.close()
 
-    def generate(self, documents: Sequence[Document]) -> list[list[str]]:
-        """Return the distinct queries of each document, in the order given; some may be empty."""
-        return [generated.queries for generated in self.stream(documents)]
+    def generate(self, documents: Sequence[Document]) -> list[WrittenQueries]:
+        """Return what was written for each document, in the order given; some may be empty."""
+        return [generated.written for generated in self.stream(documents)]
 
     def stream(self, documents: Iterable[Document]) -> Iterator[Generated]:
         """Yield what was written for each document, in the order given, as soon as it is there.
@@ -195,7 +194,7 @@ class QueryGenerator:
             sampling=self.sampling,
             seed=int(document.content_hash, 16) ^ seed,
             samples=self.samples,
-            wants_log_probabilities=self.selection.needs_log_probabilities,
+            wants_log_probabilities=True,
             seconds=seconds,
             on_token=first_line.take,
         )
@@ -209,13 +208,13 @@ class QueryGenerator:
                 completion,
                 writing.document,
                 self._prompts.decode,
-                max_queries=self.selection.max_queries,
+                max_queries=self.max_queries,
                 known=writing.known,
             )
             written.append(lines)
             dropped += others
         return Generated(
-            select_queries(written, self.selection),
+            select_queries(written, self.max_queries),
             dropped,
             writing.first_line.moment or time.monotonic(),
         )

@@ -77,7 +77,7 @@ class GenerationMetrics:
 
     def written(self, generated: Generated, *, arrived: float, finished: float) -> None:
         """Count what was written for a document; moments are of `time.monotonic()`."""
-        self._queries.inc(len(generated.queries))
+        self._queries.inc(len(generated.written.queries))
         for reason, lines in generated.dropped.items():
             self._dropped[reason].inc(lines)
         self._first_query.observe(generated.first_line - arrived)

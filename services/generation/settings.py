@@ -11,11 +11,9 @@ from shared.settings import ServerSettings
 
 
 class GenerationSettings(ServerSettings):
-    """How the SLM is run. Why it draws several samples and keeps likely lines: services/README.md."""
+    """How the SLM is run. Why it draws several samples: services/README.md."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SKIM_GENERATION_", env_parse_none_str="none", extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="SKIM_GENERATION_", extra="ignore", frozen=True)
 
     port: int = Field(default=8101, ge=1, le=65535)
     threads: int = Field(default=0, ge=0)
@@ -36,15 +34,8 @@ class GenerationSettings(ServerSettings):
     """Text and metadata of a document past this many tokens are not read."""
     samples: int = Field(default=4, ge=1, le=64)
     """Completions written for one document, at most the slots; more than one needs a temperature."""
-    min_agreement: float = Field(default=0.5, ge=0, le=1)
-    """A query is kept if this share of a document's samples has it; 0 keeps all."""
-    min_log_probability: float | None = Field(default=-4.0, le=0)
-    """And if the SLM gives its line at least this (natural) log-probability in one of them; `none` keeps
-    all."""
-    min_queries: int = Field(default=1, ge=0, le=64)
-    """Kept for one document whatever the two bounds say, those of most samples first."""
     max_queries: int = Field(default=16, ge=1, le=64)
-    """Most synthetic queries kept for one document."""
+    """Most synthetic queries kept for one document: those of most samples, then the likeliest."""
     max_waiting: int = Field(default=256, ge=1)
     """Documents taken in and not yet answered, those being written included; a request that does not fit
     whole is answered 503."""

@@ -63,6 +63,7 @@ def _map(mapper: QueryMapper, request: MapRequest) -> str:
         encoder=mapper.encoder.name,
         min_similarity=tau,
         neighbours=neighbours,
+        trust=mapper.trust.name,
         results=mapper.map(request.documents, min_similarity=tau, neighbours=neighbours),
     )
     return response.model_dump_json()
@@ -74,4 +75,5 @@ def _info(mapper: QueryMapper) -> MappingInfo:
         train_queries=len(mapper.index),
         min_similarity=mapper.min_similarity,
         neighbours=mapper.neighbours,
+        trust=mapper.trust.name,
     )

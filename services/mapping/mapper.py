@@ -7,7 +7,9 @@ from pathlib import Path
 
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import TrainQueryIndex
-from shared.contracts.mapping import MappedDocument, MappedQuery, SyntheticQueries
+from services.mapping.trust import Trust
+from shared.contracts.mapping import MappedDocument, MappedQuery
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.encoder import SentenceEncoder
 
 
@@ -17,6 +19,7 @@ class QueryMapper:
     Args:
         encoder: the one that made the index's vectors.
         index: the train queries.
+        trust: which synthetic queries may lead to labels.
         min_similarity: tau, as a cosine; a neighbour below it is no label.
         neighbours: how many train queries a synthetic query may reach.
     """
@@ -26,11 +29,13 @@ class QueryMapper:
         encoder: SentenceEncoder,
         index: TrainQueryIndex,
         *,
+        trust: Trust,
         min_similarity: float,
         neighbours: int,
     ) -> None:
         self.encoder = encoder
         self.index = index
+        self.trust = trust
         self.min_similarity = min_similarity
         self.neighbours = neighbours
 
@@ -47,17 +52,18 @@ class QueryMapper:
         similarity; of equals the one of better rank, then the one written first.
         """
         tau = self.min_similarity if min_similarity is None else min_similarity
-        reached = self._reached(documents, tau, neighbours or self.neighbours)
+        trusted = [self.trust.trusted(document) for document in documents]
+        reached = self._reached(trusted, tau, neighbours or self.neighbours)
         return [
-            MappedDocument(document_id=document.document_id, labels=_best(document, reached))
-            for document in documents
+            MappedDocument(document_id=document.document_id, labels=_best(texts, reached))
+            for document, texts in zip(documents, trusted, strict=True)
         ]
 
     def _reached(
-        self, documents: Sequence[SyntheticQueries], tau: float, neighbours: int
+        self, trusted: Sequence[Sequence[str]], tau: float, neighbours: int
     ) -> dict[str, list[MappedQuery]]:
         """Return the train queries each distinct synthetic query reaches."""
-        texts = list(dict.fromkeys(text for document in documents for text in document.queries))
+        texts = list(dict.fromkeys(text for queries in trusted for text in queries))
         # One text a call: in a batch an int8 encoder scales a text by its company, and what a
         # document is mapped to would depend on who it came with (cosines moved by up to .05).
         vectors = self.encoder.encode(texts, batch_size=1)
@@ -97,16 +103,15 @@ def open_mapper(models: Path, folder: Path, settings: MappingSettings) -> QueryM
     return QueryMapper(
         encoder,
         index,
+        trust=Trust.of(settings),
         min_similarity=settings.min_similarity,
         neighbours=settings.neighbours,
     )
 
 
-def _best(
-    document: SyntheticQueries, reached: Mapping[str, Sequence[MappedQuery]]
-) -> list[MappedQuery]:
+def _best(texts: Sequence[str], reached: Mapping[str, Sequence[MappedQuery]]) -> list[MappedQuery]:
     best: dict[str, MappedQuery] = {}
-    for text in document.queries:
+    for text in texts:
         for label in reached[text]:
             known = best.get(label.query_id)
             if known is None or _order(label) < _order(known):

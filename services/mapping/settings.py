@@ -11,13 +11,21 @@ from shared.settings import ServerSettings
 class MappingSettings(ServerSettings):
     """How synthetic queries are mapped, and how the index is built."""
 
-    model_config = SettingsConfigDict(env_prefix="SKIM_MAPPING_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SKIM_MAPPING_", env_parse_none_str="none", extra="ignore", frozen=True
+    )
 
     port: int = Field(default=8102, ge=1, le=65535)
     min_similarity: float = Field(default=0.6, ge=-1, le=1)
     """tau, as a cosine: a train query less similar than this is no label."""
     neighbours: int = Field(default=10, ge=1, le=100)
     """Train queries a synthetic query may reach."""
+    min_support: float = Field(default=0.5, ge=0, le=1)
+    """A synthetic query leads to labels if this share of its document's samples has it; 0 asks for none."""
+    min_log_probability: float | None = Field(default=-4.0, le=0)
+    """And if the SLM gave its line at least this (natural) log-probability; `none` asks for none."""
+    min_trusted_queries: int = Field(default=1, ge=0, le=64)
+    """Synthetic queries of a document that lead to labels even if fewer reach the two bounds: its first."""
     m: int = Field(default=16, ge=2, le=128)
     """Links of a train query in the graph; about 8 bytes each. Takes effect when the index is built."""
     ef_construction: int = Field(default=200, ge=10)

@@ -54,7 +54,10 @@ ARMS: Sequence[Arm] = (
     Arm("lever_ips", baselines.lever_ips, log="stochastic"),
     Arm("skim_stochastic", baselines.skim, log="stochastic"),
 )
-OF_EXPOSURE = ("clicks", "skim", "clicks_stochastic", "ips_golden", "skim_stochastic")
+OF_EXPOSURE = (
+    *("clicks", "skim", "skim_and_unmapped"),
+    *("clicks_stochastic", "ips_golden", "skim_stochastic"),
+)
 """Arms of the curve of recall against exposure."""
 IN_SHORT = ("zero_shot_title", "zero_shot_metadata", "clicks", "skim", "skim_and_unmapped")
 """Arms of the demo."""

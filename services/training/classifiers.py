@@ -34,6 +34,11 @@ class ClassifierSettings:
     """Hyper-parameters, chosen on the complete truth of validation queries of `things`."""
 
     epochs: int = 6
+    """Most passes over the training queries."""
+    queries_seen: int = 300_000
+    """Past so many queries in all passes there are fewer passes, as few as `fewest_epochs`: with tens of
+    thousands of synthetic queries three pass for six."""
+    fewest_epochs: int = 2
     batch_size: int = 128
     learning_rate: float = 0.1
     momentum: float = 0.9
@@ -55,6 +60,11 @@ class ClassifierSettings:
     """Random documents on it."""
     shortlist_epochs: int = 2
     """Epochs after which nearness is that of the vectors as they are then."""
+
+    def epochs_over(self, queries: int) -> int:
+        """Return how many passes are made over so many training queries."""
+        affordable = max(self.fewest_epochs, round(self.queries_seen / queries))
+        return min(self.epochs, affordable)
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ def _train_chunked(
     rows = torch.from_numpy(queries)
     vectors = np.empty_like(initial)
     starts = range(0, len(initial), settings.documents_per_chunk)
-    epochs_in_all = settings.epochs * len(starts)
+    epochs = settings.epochs_over(len(queries))
     columns = LabelMatrix(labels.targets.tocsc(), labels.weights.tocsc())
     done = 0
     if saved := files.load():
@@ -142,7 +152,7 @@ def _train_chunked(
         )
 
         def _tell(epoch: int, number: int = number) -> None:
-            progress(number * settings.epochs + epoch, epochs_in_all)
+            progress(number * epochs + epoch, epochs * len(starts))
 
         trained = _train_chunk(
             rows, chunk_labels, torch.from_numpy(initial[chunk]), settings, _tell
@@ -168,7 +178,8 @@ def _train_shortlisted(
     everything = torch.arange(len(initial))
     bias = torch.tensor(-settings.scale * settings.threshold)
     steps_in_epoch = math.ceil(len(queries) / settings.batch_size)
-    steps = settings.epochs * steps_in_epoch
+    epochs = settings.epochs_over(len(queries))
+    steps = epochs * steps_in_epoch
     near_vectors, done = initial, 0
     if saved := files.load():
         done = saved.facts["done"]
@@ -177,7 +188,7 @@ def _train_shortlisted(
         )
         near_vectors = saved.tensors["near_vectors"].numpy()
     nearest = NearestDocuments(near_vectors)
-    for epoch in range(done, settings.epochs):
+    for epoch in range(done, epochs):
         if epoch and epoch % settings.shortlist_epochs == 0:
             near_vectors = optimizer.vectors.numpy().copy()
             nearest = NearestDocuments(near_vectors)
@@ -206,7 +217,7 @@ def _train_shortlisted(
             velocity=optimizer.velocity,
             near_vectors=torch.from_numpy(near_vectors),
         )
-        progress(epoch + 1, settings.epochs)
+        progress(epoch + 1, epochs)
     return optimizer.vectors.numpy()
 
 
@@ -222,11 +233,12 @@ def _train_chunk(
     pull = settings.pull / len(queries)
     random = np.random.default_rng(settings.seed)
     steps_in_epoch = math.ceil(len(queries) / settings.batch_size)
+    epochs = settings.epochs_over(len(queries))
     step = 0
-    for epoch in range(settings.epochs):
+    for epoch in range(epochs):
         for batch in np.array_split(random.permutation(len(queries)), steps_in_epoch):
             rate = settings.learning_rate * learning_rate_factor(
-                step, settings.epochs * steps_in_epoch, settings.warmup_share
+                step, epochs * steps_in_epoch, settings.warmup_share
             )
             step += 1
             embeddings = queries[torch.from_numpy(batch)]

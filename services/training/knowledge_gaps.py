@@ -27,7 +27,7 @@ from services.training.gap_figures import (
 )
 from services.training.labels import Pairs, added_pairs, only_of, pair_matrix
 from services.training.query_clusters import Clusters, cluster
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Query
 from shared.errors import InvalidInput
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.training.labels import LabelUse, Pairs, only_of, only_relevant
 from services.training.supervision import positions_of
 from shared.contracts.document import Document
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Query
 from shared.errors import NotFound
 

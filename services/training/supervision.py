@@ -24,7 +24,7 @@ from services.training.labels import (
     pair_matrix,
 )
 from shared.contracts.document import Document
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Query
 from shared.errors import InvalidInput
 

@@ -8,8 +8,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from shared.contracts.base import Contract, Identifier, QueryText
+from shared.contracts.base import Contract, Identifier
 from shared.contracts.document import Document
+from shared.contracts.synthetic_queries import WrittenQueries
 
 MAX_DOCUMENTS_PER_REQUEST = 1_000
 
@@ -21,8 +22,9 @@ class WrittenBefore(Contract):
     """
 
     generator: str
-    queries: dict[Identifier, list[QueryText]]
-    """Document id -> synthetic queries; documents it leaves out are generated."""
+    queries: dict[Identifier, WrittenQueries]
+    """Document id -> synthetic queries, with evidence or as a bare list; documents it leaves out are
+    generated."""
 
 
 class DocumentsRequest(Contract):

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from shared.contracts.base import Contract, Identifier, QueryText
 from shared.contracts.document import Document
+from shared.contracts.synthetic_queries import SyntheticQueries
 
 MAX_DOCUMENTS = 64
 MAX_KNOWN_QUERIES = 1_000
@@ -39,11 +40,8 @@ class GenerateRequest(Contract):
         return self
 
 
-class GeneratedQueries(Contract):
-    """The distinct synthetic queries of one document, in the order written; may be empty."""
-
-    document_id: Identifier
-    queries: list[str]
+class GeneratedQueries(SyntheticQueries):
+    """The distinct synthetic queries of one document, those of most samples first; may be none."""
 
 
 class GenerateResponse(Contract):

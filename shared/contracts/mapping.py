@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.contracts.base import Contract, Identifier, QueryText
-
-
-class SyntheticQueries(Contract):
-    """A document's synthetic queries, to be mapped."""
-
-    document_id: Identifier
-    queries: list[QueryText] = Field(max_length=256)
+from shared.contracts.base import Contract, Identifier
+from shared.contracts.synthetic_queries import SyntheticQueries
 
 
 class MapRequest(Contract):
@@ -49,6 +43,8 @@ class MapResponse(Contract):
     """Names the mapping encoder: its id and the first digits of its sha256."""
     min_similarity: float
     neighbours: int
+    trust: str = ""
+    """Names the bounds that a synthetic query had to reach to lead to labels."""
     results: list[MappedDocument]
 
 
@@ -57,5 +53,6 @@ class MappingInfo(Contract):
 
     encoder: str
     train_queries: int
+    trust: str = ""
     min_similarity: float
     neighbours: int

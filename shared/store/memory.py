@@ -20,6 +20,7 @@ from shared.contracts.augmentation import (
 )
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
+from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import NotFound
 from shared.store.protocols import Revision
 
@@ -35,7 +36,7 @@ class _Kept:
     """A document and what belongs to it."""
 
     document: Document
-    synthetic_queries: dict[str, list[str]] = field(default_factory=dict)
+    synthetic_queries: dict[str, WrittenQueries] = field(default_factory=dict)
     revision: Revision | None = None
     created_at: datetime = _NO_LEASE
 
@@ -131,19 +132,19 @@ class MemoryStore:
         with self._lock:
             return self._kept(document_id).document
 
-    def synthetic_queries(self, document: Document, generator: str) -> list[str] | None:
+    def synthetic_queries(self, document: Document, generator: str) -> WrittenQueries | None:
         """Return what a generator wrote for this content of a document."""
         with self._lock:
             kept = self._current(document.id, document.content_hash)
             return kept.synthetic_queries.get(generator) if kept else None
 
     def put_synthetic_queries(
-        self, document: Document, generator: str, queries: Sequence[str]
+        self, document: Document, generator: str, written: WrittenQueries
     ) -> None:
         """Keep what a generator wrote for the current content."""
         with self._lock:
             if kept := self._current(document.id, document.content_hash):
-                kept.synthetic_queries.setdefault(generator, list(queries))
+                kept.synthetic_queries.setdefault(generator, written.bare())
 
     def write_labels(self, document_id: str, revision: Revision) -> bool:
         """Make a revision the document's labels."""

@@ -13,6 +13,7 @@ import orjson
 from shared.contracts.augmentation import Counts, DocumentLabels, ExportedLabel, Job
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
+from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import InvalidInput
 
 
@@ -27,6 +28,7 @@ class Revision:
     min_similarity: float
     neighbours: int
     labels: Sequence[MappedQuery]
+    trust: str = ""
 
     def __post_init__(self) -> None:
         for label in self.labels:
@@ -45,6 +47,7 @@ class Revision:
             self.encoder,
             self.min_similarity,
             self.neighbours,
+            self.trust,
         ]
         return hashlib.sha256(orjson.dumps(made_by)).hexdigest()[:16]
 
@@ -82,11 +85,11 @@ class Store(Protocol):
     def document(self, document_id: str) -> Document:
         """Return a document as last accepted; `NotFound` without one."""
 
-    def synthetic_queries(self, document: Document, generator: str) -> list[str] | None:
+    def synthetic_queries(self, document: Document, generator: str) -> WrittenQueries | None:
         """Return what a generator wrote for this content of a document, None before it has."""
 
     def put_synthetic_queries(
-        self, document: Document, generator: str, queries: Sequence[str]
+        self, document: Document, generator: str, written: WrittenQueries
     ) -> None:
         """Keep what a generator wrote; the first to write wins, outdated content is not kept."""
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-import orjson
 import redis
 from redis import exceptions
 from redis.backoff import ExponentialBackoff
@@ -15,6 +14,7 @@ from redis.retry import Retry
 
 from shared.contracts.augmentation import Counts, DocumentLabels, ExportedLabel, Job, JobState
 from shared.contracts.document import Document
+from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
 from shared.store import keys, records, scripts
 from shared.store.protocols import Revision
@@ -140,22 +140,20 @@ class RedisStore:
             raise NotFound(f"there is no document {document_id!r}")
         return Document.model_validate_json(body)
 
-    def synthetic_queries(self, document: Document, generator: str) -> list[str] | None:
+    def synthetic_queries(self, document: Document, generator: str) -> WrittenQueries | None:
         """Return what a generator wrote for this content of a document."""
         written_by = f"{document.content_hash}:{generator}"
         with self._asking():
-            queries: Any = self._redis.hget(keys.SYNTHETIC + document.id, written_by)
-        return None if queries is None else list(orjson.loads(queries))
+            found: Any = self._redis.hget(keys.SYNTHETIC + document.id, written_by)
+        return None if found is None else WrittenQueries.model_validate_json(found)
 
     def put_synthetic_queries(
-        self, document: Document, generator: str, queries: Sequence[str]
+        self, document: Document, generator: str, written: WrittenQueries
     ) -> None:
         """Keep what a generator wrote for the current content."""
-        written = orjson.dumps(list(queries))
+        body = written.bare().model_dump_json()
         with self._asking():
-            self._put_synthetic_queries(
-                args=[document.id, document.content_hash, generator, written]
-            )
+            self._put_synthetic_queries(args=[document.id, document.content_hash, generator, body])
 
     def write_labels(self, document_id: str, revision: Revision) -> bool:
         """Make a revision the document's labels."""

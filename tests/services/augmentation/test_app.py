@@ -8,6 +8,7 @@ from services.augmentation.app import build_app
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
 from shared.contracts.augmentation import Job
+from shared.contracts.synthetic_queries import WrittenQueries
 from shared.store import MemoryStore, RedisStore, Store
 from tests.support.documents import document_of, label_of, revision_of
 from tests.support.queues import FakeQueue
@@ -130,7 +131,9 @@ def test_queries_written_before_are_kept_under_the_name_of_who_wrote_them(
     )
 
     assert answer.status_code == 202
-    assert store.synthetic_queries(store.document("oboe"), "slm-1") == ["double reed"]
+    assert store.synthetic_queries(store.document("oboe"), "slm-1") == WrittenQueries(
+        queries=["double reed"]
+    )
     assert store.synthetic_queries(store.document("oboe"), "slm-2") is None
     assert store.synthetic_queries(store.document("horn"), "slm-1") is None
 

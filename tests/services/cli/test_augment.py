@@ -12,7 +12,7 @@ from services.cli.augment import labels_of, post_and_follow, summary_of
 from shared.clients import AugmentationClient
 from shared.contracts.augmentation import Job, JobState
 from shared.contracts.document import Document
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.store import MemoryStore
 from tests.support.documents import label_of, revision_of
 from tests.support.in_process import ImmediateQueue, InProcess
@@ -161,8 +161,10 @@ def test_queries_written_before_go_with_the_documents_they_belong_to(
 
     follow(written=written)
 
-    assert suite.store.synthetic_queries(DOCUMENTS[1], "slm-1") == ["metal cup"]
-    assert suite.store.synthetic_queries(DOCUMENTS[449], "slm-1") == []
+    assert suite.store.synthetic_queries(DOCUMENTS[1], "slm-1") == WrittenQueries(
+        queries=["metal cup"]
+    )
+    assert suite.store.synthetic_queries(DOCUMENTS[449], "slm-1") == WrittenQueries(queries=[])
     assert suite.store.synthetic_queries(DOCUMENTS[1], "slm-2") is None
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from services.cli.__main__ import app
 from shared.contracts.document import Document
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Query, read_dataset, write_dataset, write_lines, write_rows
 from shared.errors import Conflict, InvalidInput
 

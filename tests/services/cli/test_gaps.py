@@ -9,7 +9,7 @@ from services.cli.gaps import gaps_of
 from services.cli.mapping import map_offline
 from services.training.labels import added_pairs, count
 from shared.contracts.document import Document
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Query, write_dataset, write_rows
 from shared.encoder import SentenceEncoder
 

@@ -57,8 +57,12 @@ def test_documents_come_back_with_their_queries_in_the_order_given(client: TestC
     assert answer.json() == {
         "generator": "fake-1",
         "results": [
-            {"document_id": "oboe", "queries": ["woodwind", "reed"]},
-            {"document_id": "flute", "queries": ["woodwind", "reed"]},
+            {
+                "document_id": document_id,
+                "queries": ["woodwind", "reed"],
+                "evidence": [[1.0, -36.0], [1.0, -46.0]],  # token n scores -1 - n
+            }
+            for document_id in ("oboe", "flute")
         ],
     }
 

@@ -38,7 +38,6 @@ class TinyService:
                 "threads": 1,
                 "slots": 2,
                 "samples": 1,
-                "min_log_probability": None,
                 "max_new_tokens": 8,
                 "max_metadata_tokens": 200,
                 **settings,

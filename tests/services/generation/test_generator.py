@@ -28,6 +28,10 @@ def _documents(*titles: str) -> list[Document]:
     return [Document(id=title, title=title) for title in titles]
 
 
+def _queries(generator: QueryGenerator, *titles: str) -> list[list[str]]:
+    return [written.queries for written in generator.generate(_documents(*titles))]
+
+
 def _write(generator: QueryGenerator, known: tuple[str, ...] = ()) -> Generated:
     return asyncio.run(generator.write(Document(id="d", title="oboe"), known=known))
 
@@ -35,7 +39,7 @@ def _write(generator: QueryGenerator, known: tuple[str, ...] = ()) -> Generated:
 def test_each_document_gets_its_own_clean_queries(prompts: PromptTokenizer) -> None:
     generator = QueryGenerator(_scribe(prompts, "reed\noboe\n1. woodwind"), prompts, Sampling())
 
-    assert generator.generate(_documents("oboe", "flute")) == [
+    assert _queries(generator, "oboe", "flute") == [
         ["reed", "woodwind"],
         ["reed", "oboe", "woodwind"],
     ]
@@ -46,7 +50,7 @@ def test_a_cut_last_line_is_not_a_query(prompts: PromptTokenizer) -> None:
         _scribe(prompts, "reed\nwoodw", is_finished=False), prompts, Sampling()
     )
 
-    assert generator.generate(_documents("oboe")) == [["reed"]]
+    assert _queries(generator, "oboe") == [["reed"]]
 
 
 def test_a_document_has_the_same_seed_again_and_another_text_another(
@@ -69,7 +73,7 @@ def test_waiting_and_awaiting_give_the_same_queries_from_the_same_seed(
     scribe = _scribe(prompts, "reed\nwoodwind")
     generator = QueryGenerator(scribe, prompts, Sampling())
 
-    assert [_write(generator).queries] == generator.generate(_documents("oboe"))
+    assert [_write(generator).written] == generator.generate(_documents("oboe"))
     assert scribe.asked[0].seed == scribe.asked[1].seed
 
 
@@ -78,7 +82,7 @@ def test_known_queries_are_dropped_and_what_was_dropped_is_told(prompts: PromptT
 
     written = _write(generator, known=("Woodwinds",))
 
-    assert written.queries == ["reed"]
+    assert written.written.queries == ["reed"]
     assert written.dropped == {Dropped.KNOWN: 1, Dropped.TITLE: 1}
 
 
@@ -88,7 +92,7 @@ def test_samples_come_from_one_prompt_and_their_copies_count_once(
     scribe = _scribe(prompts, "reed\nwoodwind")
     generator = QueryGenerator(scribe, prompts, Sampling(), samples=3)
 
-    assert generator.generate(_documents("oboe")) == [["reed", "woodwind"]]
+    assert _queries(generator, "oboe") == [["reed", "woodwind"]]
     assert [asked.samples for asked in scribe.asked] == [3]
 
 

@@ -1,79 +1,50 @@
-from services.generation.selection import ScoredLine, Selection, select_queries
+import math
+
+from services.generation.selection import ScoredLine, select_queries
+from shared.contracts.synthetic_queries import Evidence
 
 
-def _lines(*texts: str) -> list[ScoredLine]:
-    return [ScoredLine(text, -1.0) for text in texts]
+def _lines(*texts: str, score: float = -1.0) -> list[ScoredLine]:
+    return [ScoredLine(text, score) for text in texts]
 
 
-def test_the_lines_of_one_completion_stay_as_written() -> None:
-    assert select_queries([_lines("reed", "wind")], Selection()) == ["reed", "wind"]
+def test_a_query_of_several_samples_is_kept_once_with_its_share() -> None:
+    written = select_queries([_lines("reed", "wind"), _lines("Reeds")])
+
+    assert written.queries == ["reed", "wind"]
+    assert [each.support for each in written.evidence] == [1.0, 0.5]
 
 
-def test_several_completions_follow_each_other_without_near_duplicates() -> None:
-    completions = [_lines("double reeds", "wind"), _lines("reed double", "oboe")]
+def test_the_same_query_twice_in_a_sample_is_one_sample() -> None:
+    written = select_queries([_lines("reed", "reeds"), _lines("wind")])
 
-    assert select_queries(completions, Selection()) == ["double reeds", "wind", "oboe"]
-
-
-def test_no_more_than_wanted_are_kept() -> None:
-    assert select_queries([_lines("a", "b"), _lines("c")], Selection(max_queries=2)) == ["a", "b"]
+    assert [each.support for each in written.evidence] == [0.5, 0.5]
 
 
-def test_what_no_sample_finds_likely_is_dropped() -> None:
+def test_those_of_most_samples_come_first_then_the_likeliest() -> None:
     completions = [
-        [ScoredLine("reed", -1.0), ScoredLine("sortizer", -9.0)],
-        [ScoredLine("wind", -7.0), ScoredLine("reeds", -8.0)],
-        [ScoredLine("wind", -2.0)],
+        [ScoredLine("reed", -3.0), ScoredLine("oboe", -0.5)],
+        [ScoredLine("wind", -1.0), ScoredLine("reed", -2.0)],
     ]
 
-    kept = select_queries(completions, Selection(min_log_probability=-3.0))
-
-    assert kept == ["reed", "wind"]
-
-
-def test_of_too_many_the_likeliest_stay_in_the_order_written() -> None:
-    lines = [ScoredLine("a", -3.0), ScoredLine("b", -1.0), ScoredLine("c", -2.0)]
-
-    kept = select_queries([lines], Selection(max_queries=2, min_log_probability=-9.0))
-
-    assert kept == ["b", "c"]
+    assert select_queries(completions).queries == ["reed", "oboe", "wind"]
+    assert select_queries(completions, max_queries=2).queries == ["reed", "oboe"]
 
 
-def test_what_too_few_samples_have_is_dropped() -> None:
-    completions = [_lines("reed", "wind"), _lines("wind", "oboe"), _lines("horn"), _lines("winds")]
+def test_the_evidence_is_the_likeliest_line_rounded() -> None:
+    completions = [[ScoredLine("reed", -3.0)], [ScoredLine("reed", -2.00049)]]
 
-    assert select_queries(completions, Selection(min_agreement=0.5)) == ["wind"]
-    assert select_queries(completions[:1], Selection(min_agreement=0.5)) == ["reed", "wind"]
-
-
-def test_a_query_twice_in_one_sample_is_one_sample() -> None:
-    completions = [_lines("reed", "reeds"), _lines("wind")]
-
-    assert select_queries(completions, Selection(min_agreement=1.0)) == []
+    assert select_queries(completions).evidence == [Evidence(1.0, -2.0)]
 
 
-def test_both_bounds_must_be_reached() -> None:
-    completions = [
-        [ScoredLine("reed", -9.0), ScoredLine("wind", -1.0)],
-        [ScoredLine("reed", -8.0)],
-    ]
-    selection = Selection(min_agreement=1.0, min_log_probability=-3.0)
+def test_an_unknown_log_probability_is_none_and_ranks_last() -> None:
+    completions = [[ScoredLine("reed", math.nan), ScoredLine("wind", -9.0)]]
 
-    assert select_queries(completions, selection) == []
+    written = select_queries(completions)
 
-
-def test_some_are_kept_whatever_the_bounds_say_and_never_more_than_the_most() -> None:
-    completions = [
-        [ScoredLine("oboe", -4.0), ScoredLine("reed", -9.0)],
-        [ScoredLine("horn", -5.0), ScoredLine("reed", -8.0)],
-    ]
-    bounds = {"min_agreement": 1.0, "min_log_probability": -3.0}
-
-    assert select_queries(completions, Selection(min_queries=1, **bounds)) == ["reed"]
-    assert select_queries(completions, Selection(min_queries=2, **bounds)) == ["oboe", "reed"]
-    assert select_queries(completions, Selection(1, min_queries=3)) == ["reed"]
+    assert written.queries == ["wind", "reed"]
+    assert written.evidence == [Evidence(1.0, -9.0), Evidence(1.0, None)]
 
 
-def test_scores_are_asked_for_only_if_they_decide() -> None:
-    assert not Selection().needs_log_probabilities
-    assert Selection(min_log_probability=-3.0).needs_log_probabilities
+def test_nothing_written_is_nothing() -> None:
+    assert select_queries([[], []]).queries == []

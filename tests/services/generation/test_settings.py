@@ -9,9 +9,3 @@ from services.generation.settings import GenerationSettings
 def test_more_samples_than_slots_are_refused_at_once() -> None:
     with pytest.raises(ValidationError, match="samples is 4, expected at most 2"):
         GenerationSettings(slots=2, samples=4)
-
-
-def test_a_bound_can_be_switched_off_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SKIM_GENERATION_MIN_LOG_PROBABILITY", "none")
-
-    assert GenerationSettings().min_log_probability is None

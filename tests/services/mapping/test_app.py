@@ -10,6 +10,7 @@ from services.mapping.index_files import read_manifest
 from services.mapping.mapper import QueryMapper
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import TrainQueryIndex
+from services.mapping.trust import Trust
 from shared.contracts.mapping import MapResponse
 from shared.dataset import Query
 from tests.support.encoders import BagOfWordsEncoder
@@ -31,6 +32,7 @@ def client_of(folder: Path) -> TestClient:
         return QueryMapper(
             encoder,
             index,
+            trust=Trust.of(settings),
             min_similarity=settings.min_similarity,
             neighbours=settings.neighbours,
         )
@@ -105,6 +107,7 @@ def test_info_says_what_is_mapped_with(client: TestClient) -> None:
     assert client.get("/v1/info").json() == {
         "encoder": "words-1",
         "train_queries": 2,
+        "trust": "0.5/-4.0/1",
         "min_similarity": 0.6,
         "neighbours": 10,
     }

@@ -4,7 +4,8 @@ import pytest
 
 from services.mapping.mapper import QueryMapper
 from services.mapping.train_query_index import TrainQueryIndex
-from shared.contracts.mapping import SyntheticQueries
+from services.mapping.trust import Trust
+from shared.contracts.synthetic_queries import Evidence, SyntheticQueries
 from shared.dataset import Query
 from tests.support.encoders import BagOfWordsEncoder
 
@@ -28,7 +29,13 @@ def mapper(encoder: BagOfWordsEncoder) -> QueryMapper:
     vectors = encoder.encode(list(LOG.values()))
     encoder.calls.clear()
     index = TrainQueryIndex.build(queries, vectors, encoder=encoder.name)
-    return QueryMapper(encoder, index, min_similarity=0.6, neighbours=3)
+    return QueryMapper(
+        encoder,
+        index,
+        trust=Trust(min_support=0.5, min_log_probability=-4.0, min_queries=1),
+        min_similarity=0.6,
+        neighbours=3,
+    )
 
 
 def document(queries: Sequence[str], document_id: str = "d") -> SyntheticQueries:
@@ -44,6 +51,18 @@ def test_neighbours_that_reach_tau_become_labels_best_first(mapper: QueryMapper)
     assert mapped.labels[2].synthetic_query == "old red wine"
     assert mapped.labels[2].query == "red wine"
     assert all(label.similarity >= 0.6 for label in mapped.labels)
+
+
+def test_what_the_slm_hardly_believed_leads_to_no_label(mapper: QueryMapper) -> None:
+    unsure = SyntheticQueries(
+        document_id="d",
+        queries=["fishing boat", "old red wine"],
+        evidence=[Evidence(1.0, -0.5), Evidence(0.25, -0.5)],
+    )
+
+    [mapped] = mapper.map([unsure])
+
+    assert {label.synthetic_query for label in mapped.labels} == {"fishing boat"}
 
 
 def test_no_neighbour_below_tau_is_a_label(mapper: QueryMapper) -> None:

@@ -8,7 +8,7 @@ from services.training.metrics import propensities_from_clicks
 from services.training.sources import Log, PropensitySettings, Sources, Written, gather
 from services.training.supervision import Supervision
 from shared.contracts.document import Document
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Query
 from shared.errors import NotFound
 

@@ -9,7 +9,7 @@ from services.training.embeddings import CachedEncoder
 from services.training.evaluation import Evaluation, EvaluationResult, evaluate, exposed_slice
 from services.training.sources import Log, Written, gather
 from services.training.train import TrainSettings, embed_documents
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset
 
 Labels = dict[str, dict[str, float]]

@@ -15,7 +15,7 @@ import pytest
 from services.training.gap_figures import KnowledgeGaps
 from services.training.knowledge_gaps import EmbeddedQueries, GapSettings, find_gaps
 from shared.contracts.document import Document
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Query
 from shared.errors import InvalidInput
 

@@ -5,7 +5,7 @@ import pytest
 
 from services.training.labels import LabelUse
 from services.training.supervision import of_pairs, supervise, with_texts, with_titles
-from shared.contracts.mapping import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.errors import InvalidInput
 from tests.support.catalogue import DATASET
 

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from shared.contracts.augmentation import Counts, JobState
 from shared.contracts.document import Document, MetadataValue
+from shared.contracts.synthetic_queries import Evidence, WrittenQueries
 from shared.errors import InvalidInput, NotFound
 from shared.store import Store
 from tests.support.documents import document_of, label_of, revision_of
@@ -144,37 +145,41 @@ def test_no_more_are_abandoned_than_asked_for(store: Store) -> None:
 # Synthetic queries
 
 
+def _written(texts: list[str]) -> WrittenQueries:
+    return WrittenQueries(queries=texts, evidence=[Evidence(0.5, -1.25) for _ in texts])
+
+
 def test_synthetic_queries_are_kept_for_their_content_and_generator(store: Store) -> None:
     store.accept([D1])
-    store.put_synthetic_queries(D1, "slm-1", ["a", "b"])
+    store.put_synthetic_queries(D1, "slm-1", _written(["a", "b"]))
 
-    assert store.synthetic_queries(D1, "slm-1") == ["a", "b"]
+    assert store.synthetic_queries(D1, "slm-1") == _written(["a", "b"])
     assert store.synthetic_queries(D1, "slm-2") is None
     assert store.synthetic_queries(D1_CHANGED, "slm-1") is None
 
 
 def test_the_first_synthetic_queries_stay(store: Store) -> None:
     store.accept([D1])
-    store.put_synthetic_queries(D1, "slm-1", [])
-    store.put_synthetic_queries(D1, "slm-1", ["another draw"])
+    store.put_synthetic_queries(D1, "slm-1", _written([]))
+    store.put_synthetic_queries(D1, "slm-1", _written(["another draw"]))
 
-    assert store.synthetic_queries(D1, "slm-1") == []
+    assert store.synthetic_queries(D1, "slm-1") == _written([])
 
 
 def test_accepting_the_same_content_again_keeps_its_synthetic_queries(store: Store) -> None:
     store.accept([D1])
-    store.put_synthetic_queries(D1, "slm-1", ["a"])
+    store.put_synthetic_queries(D1, "slm-1", _written(["a"]))
 
     store.accept([D1])
 
-    assert store.synthetic_queries(D1, "slm-1") == ["a"]
+    assert store.synthetic_queries(D1, "slm-1") == _written(["a"])
 
 
 def test_synthetic_queries_of_outdated_content_are_not_kept(store: Store) -> None:
     store.accept([D1])
-    store.put_synthetic_queries(D1, "slm-1", ["old"])
+    store.put_synthetic_queries(D1, "slm-1", _written(["old"]))
     store.accept([D1_CHANGED])
-    store.put_synthetic_queries(D1, "slm-1", ["old"])
+    store.put_synthetic_queries(D1, "slm-1", _written(["old"]))
     store.accept([D1])
 
     assert store.synthetic_queries(D1, "slm-1") is None

@@ -1,0 +1,143 @@
+"""Which part limits SKIM, each replaced by an oracle: `python -m loadtests.parts --data FOLDER --save`.
+
+All rows are trained alike and judged on *validation* queries, which play the test; test queries are thrown away first.
+The right labels are those that the truth of train queries confirms: a mapping without error. As many true pairs drawn
+at random are what a language model without a bias of its own would find. And how many of the synthetic queries should
+teach as they are: none, those that the mapping trusts, or all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from loadtests.results import Row, save
+from loadtests.validation import without_test
+from services.cli.generate import read_synthetic_queries
+from services.cli.mapping import map_offline
+from services.cli.models import SHIPPED
+from services.mapping.settings import MappingSettings
+from services.mapping.trust import Trust
+from services.training import baselines
+from services.training.arms import Arm
+from services.training.embeddings import CachedEncoder
+from services.training.evaluation import Evaluation, evaluate
+from services.training.labels import Pairs, added_pairs, count, only_relevant
+from services.training.sources import Sources, Written, gather
+from services.training.supervision import Supervision
+from services.training.train import Tower, TrainSettings, embed_documents
+from shared.contracts.synthetic_queries import SyntheticQueries
+from shared.dataset import Dataset, read_dataset
+from shared.encoder import SentenceEncoder
+from shared.settings import CommonSettings
+
+Learns = Callable[[Sources], Supervision]
+_SECTIONS: Mapping[Tower, str] = {"title": "title_only", "metadata": "full"}
+
+
+def main() -> None:
+    """Measure every row, print them, save them if told to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
+    parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.gz")
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    dataset = without_test(read_dataset(options.data))
+    known = {document.id for document in dataset.documents}
+    rows = [row for row in read_synthetic_queries(options.queries) if row.document_id in known]
+    table = measure(dataset, rows)
+    if options.save:
+        save(
+            "parts", table, command=f"python -m loadtests.parts --data {options.data.name} --save"
+        )
+    print(json.dumps(table))
+
+
+def measure(dataset: Dataset, rows: Sequence[SyntheticQueries]) -> list[Row]:
+    """Return a row for each thing to learn from, with recall in percent for both towers."""
+    folder = CommonSettings().models / "encoder"
+    encoder = SentenceEncoder(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        queries = dataset.queries_of("train")
+        labels = map_offline(rows, queries, encoder, Path(scratch), lambda done, total: None)
+    learned = things_to_learn(dataset, rows, labels)
+    cached = CachedEncoder(SentenceEncoder(folder, threads=0))
+    sources = {
+        tower: gather(
+            dataset,
+            embed_documents(dataset.documents, cached, tower),
+            written=Written(rows, labels),
+        )
+        for tower in _SECTIONS
+    }
+    result = evaluate(
+        Evaluation(dataset, cached, TrainSettings()),
+        sources,
+        split_name="validation",
+        arms=[Arm(name, learns) for name, (learns, _) in learned.items()],
+    )
+    return [
+        {
+            "learned": name,
+            "pairs added": added,
+            **{
+                f"{tower} R@{k}": round(100 * result.rows[section][name][f"recall_at_{k}"], 1)
+                for tower, section in _SECTIONS.items()
+                for k in (10, 100)
+            },
+        }
+        for name, (_, added) in learned.items()
+    ]
+
+
+def things_to_learn(
+    dataset: Dataset, rows: Sequence[SyntheticQueries], labels: Pairs
+) -> Mapping[str, tuple[Learns, int]]:
+    """Return what each row learns from, beside clicks, and how many pairs of train queries it adds."""
+    train = {query.id for query in dataset.queries_of("train")}
+    truth = {each: row for each, row in only_relevant(dataset.truth).items() if each in train}
+    clicks = {each: row for each, row in dataset.clicks.items() if each in train}
+    added, missing = added_pairs(labels, clicks), added_pairs(truth, clicks)
+    right = {
+        query_id: {each: value for each, value in row.items() if each in missing.get(query_id, {})}
+        for query_id, row in added.items()
+    }
+    drawn = _drawn(missing, count(right))
+    trust = Trust.of(MappingSettings())
+    trusted = [
+        SyntheticQueries(document_id=row.document_id, queries=trust.trusted(row)) for row in rows
+    ]
+
+    def _skim_with(pairs: Pairs) -> Learns:
+        return lambda sources: baselines.skim(replace(sources, written=Written(rows, pairs)))
+
+    def _both_with(queries: Sequence[SyntheticQueries]) -> Learns:
+        written = Written(queries, labels)
+        return lambda sources: baselines.skim_and_unmapped(replace(sources, written=written))
+
+    return {
+        "clicks": (baselines.clicks, 0),
+        "labels": (_skim_with(labels), count(added)),
+        "labels, the right ones": (_skim_with(right), count(right)),
+        "true pairs at random, as many": (_skim_with(drawn), count(drawn)),
+        "full truth": (baselines.full_truth, count(missing)),
+        "labels + trusted synthetic queries": (_both_with(trusted), count(added)),
+        "labels + all synthetic queries": (_both_with(rows), count(added)),
+    }
+
+
+def _drawn(pairs: Pairs, size: int) -> Pairs:
+    listed = sorted((query_id, each) for query_id, row in pairs.items() for each in row)
+    drawn: dict[str, dict[str, float]] = {}
+    for query_id, document_id in random.Random(0).sample(listed, size):
+        drawn.setdefault(query_id, {})[document_id] = 1.0
+    return drawn
+
+
+if __name__ == "__main__":
+    main()

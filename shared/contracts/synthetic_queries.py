@@ -1,0 +1,54 @@
+"""Synthetic queries, and what speaks for each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from shared.contracts.base import Contract, Identifier, QueryText
+
+
+class Evidence(NamedTuple):
+    """How sure the SLM was of a query; as JSON a pair."""
+
+    support: Annotated[float, Field(ge=0, le=1)]
+    """Share of the document's samples that have it."""
+    log_probability: Annotated[float, Field(le=0)] | None = None
+    """Natural, of its whole line, in the sample that finds it likeliest; None if unknown."""
+
+
+class WrittenQueries(Contract):
+    """Distinct queries written for one document; a bare list of texts is read as queries without evidence."""
+
+    queries: list[QueryText] = Field(max_length=256)
+    evidence: list[Evidence] = Field(default_factory=list)
+    """One a query, in their order; none if it is not known."""
+
+    def bare(self) -> WrittenQueries:
+        """Return the queries and their evidence, without what a subclass adds."""
+        return WrittenQueries(queries=self.queries, evidence=self.evidence)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_texts(cls, value: Any) -> Any:  # noqa: ANN401  (anything JSON can hold)
+        return {"queries": value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _evidence_is_of_every_query(self) -> Self:
+        if self.evidence and len(self.evidence) != len(self.queries):
+            raise ValueError(
+                f"evidence of {len(self.evidence)} queries, expected of all {len(self.queries)} or none"
+            )
+        return self
+
+
+class SyntheticQueries(WrittenQueries):
+    """A document's synthetic queries."""
+
+    document_id: Identifier
+
+    @classmethod
+    def of(cls, document_id: str, written: WrittenQueries) -> Self:
+        """Return the queries with the document they were written for."""
+        return cls(document_id=document_id, queries=written.queries, evidence=written.evidence)
