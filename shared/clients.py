@@ -22,6 +22,7 @@ from shared.contracts.document import Document
 from shared.contracts.generation import GenerateRequest, GenerateResponse, GenerationInfo
 from shared.contracts.inference import AdResponse, AdsResponse, InferenceInfo
 from shared.contracts.mapping import MappingInfo, MapRequest, MapResponse
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.errors import (
     Conflict,
     InvalidInput,
@@ -204,15 +205,26 @@ class AugmentationClient(ServiceClient):
         Raises:
             Unavailable: the service is away, or the stream broke off.
         """
+        return self._lines(ExportedLabel, "/v1/labels")
+
+    def export_synthetic_queries(self) -> Iterator[SyntheticQueries]:
+        """Stream what all current labels were made from.
+
+        Raises:
+            Unavailable: the service is away, or the stream broke off.
+        """
+        return self._lines(SyntheticQueries, "/v1/synthetic-queries")
+
+    def _lines(self, model: type[_Answer], path: str) -> Iterator[_Answer]:
         try:
-            with self._http.stream("GET", "/v1/labels") as response:
+            with self._http.stream("GET", path) as response:
                 if not response.is_success:
                     response.read()
                     raise Unavailable(_detail_of(response))
                 for line in response.iter_lines():
-                    yield ExportedLabel.model_validate_json(line)
+                    yield model.model_validate_json(line)
         except httpx.HTTPError as error:
-            raise Unavailable(f"{self._http.base_url}/v1/labels: the stream broke off") from error
+            raise Unavailable(f"{self._http.base_url}{path}: the stream broke off") from error
 
     def labels(self, document_id: str) -> DocumentLabels:
         """Return a document's augmented labels with their provenance."""

@@ -21,12 +21,13 @@ from shared.contracts.augmentation import (
     Counts,
     DocumentLabels,
     DocumentsRequest,
-    ExportedLabel,
     Job,
     Jobs,
     WrittenBefore,
 )
+from shared.contracts.base import Contract
 from shared.contracts.document import Document
+from shared.contracts.generation import NDJSON
 from shared.errors import Unavailable
 from shared.store import Store
 from shared.web import create_app
@@ -115,13 +116,21 @@ def _readings(store: Store) -> APIRouter:
         "/v1/labels",
         tags=["labels"],
         response_class=StreamingResponse,
-        responses={200: {"content": {"application/x-ndjson": {}}, "description": "Label a line"}},
+        responses={200: {"content": {NDJSON: {}}, "description": "Label a line"}},
     )
     def export() -> StreamingResponse:
         """Stream all current labels, one a line: `query_id`, `document_id`, `similarity`."""
-        chunks = _chunks_of(store.iterate_labels())
-        first = next(chunks, b"")  # a store that is away is told before the answer begins
-        return StreamingResponse(chain([first], chunks), media_type="application/x-ndjson")
+        return _stream(store.iterate_labels())
+
+    @router.get(
+        "/v1/synthetic-queries",
+        tags=["labels"],
+        response_class=StreamingResponse,
+        responses={200: {"content": {NDJSON: {}}, "description": "Document a line"}},
+    )
+    def export_synthetic_queries() -> StreamingResponse:
+        """Stream what current labels were made from: `document_id`, `queries`, `evidence`, one document a line."""
+        return _stream(store.iterate_synthetic_queries())
 
     @router.get("/v1/jobs", tags=["jobs"])
     def jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> Jobs:
@@ -141,8 +150,14 @@ def _readings(store: Store) -> APIRouter:
     return router
 
 
-def _chunks_of(labels: Iterable[ExportedLabel]) -> Iterator[bytes]:
+def _stream(rows: Iterable[Contract]) -> StreamingResponse:
+    chunks = _chunks_of(rows)
+    first = next(chunks, b"")  # a store that is away is told before the answer begins
+    return StreamingResponse(chain([first], chunks), media_type=NDJSON)
+
+
+def _chunks_of(rows: Iterable[Contract]) -> Iterator[bytes]:
     """Yield some hundred lines at a time: each step of a stream costs a change of thread."""
-    rows = iter(labels)
-    while chunk := list(islice(rows, _LINES_PER_CHUNK)):
-        yield b"".join(label.model_dump_json().encode() + b"\n" for label in chunk)
+    left = iter(rows)
+    while chunk := list(islice(left, _LINES_PER_CHUNK)):
+        yield b"".join(row.model_dump_json().encode() + b"\n" for row in chunk)

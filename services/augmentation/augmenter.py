@@ -95,7 +95,7 @@ class Augmenter:
             Revision(
                 content_hash=document.content_hash,
                 generator=generator,
-                synthetic_queries=queries[document.id].queries,
+                written=queries[document.id],
                 encoder=mapped.encoder,
                 min_similarity=mapped.min_similarity,
                 neighbours=mapped.neighbours,

@@ -17,7 +17,7 @@ from shared.clients import AugmentationClient, GenerationClient
 from shared.contracts.augmentation import Job, JobState, WrittenBefore
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Pairs, read_documents, write_lines, write_pairs
+from shared.dataset import Pairs, read_documents, write_lines, write_pairs, write_rows
 from shared.errors import NotFound
 from shared.settings import CommonSettings
 
@@ -63,6 +63,19 @@ def export(
     with AugmentationClient(CommonSettings().augmentation_url) as client:
         labels = labels_of(client)
     print_json({"output": str(output), "labels": write_pairs(output, labels)})
+
+
+@labels_app.command("export-queries")
+def export_queries(
+    output: Annotated[
+        Path, typer.Argument(help="File to write, {document_id, queries, evidence} a line.")
+    ],
+) -> None:
+    """Write the synthetic queries that the running suite's labels were made from; .gz packs the file."""
+    with AugmentationClient(CommonSettings().augmentation_url) as client:
+        rows = list(client.export_synthetic_queries())
+    write_rows(output, rows)
+    print_json({"output": str(output), "documents": len(rows)})
 
 
 def labels_of(client: AugmentationClient) -> Pairs:

@@ -192,11 +192,7 @@ def _augment(
                 raise SkimError(
                     f"{len(failed)} documents failed, the first: {next(iter(failed.items()))}"
                 )
-        rows = [
-            SyntheticQueries(document_id=each, queries=client.labels(each).synthetic_queries)
-            for each in sorted(now)
-        ]
-        return [*rows, *before], labels_of(client)
+        return list(client.export_synthetic_queries()), labels_of(client)
 
 
 def _committed_queries(suite: CommonSettings) -> dict[str, SyntheticQueries]:

@@ -42,9 +42,16 @@ def train_command(
     ] = None,
     queries: Annotated[
         Path | None,
-        typer.Option(help="Synthetic queries (`skim generate`) to learn as they are, as well."),
+        typer.Option(
+            help="Synthetic queries (`skim generate`); the suite's, if its labels are taken."
+        ),
     ] = None,
-    clicks_only: Annotated[bool, typer.Option("--clicks-only", help="Add no labels.")] = False,
+    labels_only: Annotated[
+        bool, typer.Option("--labels-only", help="Learn no synthetic query as it is (the paper).")
+    ] = False,
+    clicks_only: Annotated[
+        bool, typer.Option("--clicks-only", help="Add neither labels nor synthetic queries.")
+    ] = False,
     tower: Annotated[
         TowerName, typer.Option(help="Text of a document's embedding.")
     ] = TowerName.METADATA,
@@ -54,17 +61,20 @@ def train_command(
     ] = 0,
     version: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
 ) -> None:
-    """Train on clicks and labels and write a bundle; `skim publish` serves it."""
+    """Train on clicks, labels and synthetic queries and write a bundle; `skim publish` serves it.
+
+    Labels, and the synthetic queries they were made from, are those of the running suite unless files
+    are named.
+    """
     from services.training.embeddings import CachedEncoder
     from services.training.publish import bundle_model
     from services.training.train import TrainSettings
 
     common = CommonSettings()
     dataset = read_dataset(folder, split=split)
-    if clicks_only and (labels or queries):
-        raise InvalidInput("--clicks-only goes with neither --labels nor --queries")
-    added = {} if clicks_only else _labels(common, labels)
-    written = list(read_synthetic_queries(queries)) if queries else []
+    added, written = things_to_add(
+        common, labels, queries, labels_only=labels_only, clicks_only=clicks_only
+    )
     with tempfile.TemporaryDirectory(dir=common.models) as scratch:
         encoder = common.models / "encoder"
         if fine_tune_epochs:
@@ -104,6 +114,42 @@ def train_on(
     return train(dataset.documents, supervision, encoder, settings, exposed, advance)
 
 
+def things_to_add(
+    common: CommonSettings,
+    labels: Path | None,
+    queries: Path | None,
+    *,
+    labels_only: bool = False,
+    clicks_only: bool = False,
+) -> tuple[Pairs, list[SyntheticQueries]]:
+    """Return the labels and the synthetic queries to learn beside clicks.
+
+    Args:
+        common: where the suite is, asked only if no file of labels is named.
+        labels: a file of labels.
+        queries: a file of synthetic queries.
+        labels_only: learn no synthetic query.
+        clicks_only: learn neither.
+
+    Raises:
+        InvalidInput: two of the options contradict each other.
+        NotFound: the suite is asked and is not up.
+    """
+    if clicks_only and (labels or queries or labels_only):
+        raise InvalidInput("--clicks-only goes with none of --labels, --queries and --labels-only")
+    if labels_only and queries:
+        raise InvalidInput("--labels-only does not go with --queries")
+    if clicks_only:
+        return {}, []
+    if labels is not None:
+        added, written = read_pairs(labels), list[SyntheticQueries]()
+    else:
+        added, written = _of_suite(common)
+    if queries is not None:
+        written = list(read_synthetic_queries(queries))
+    return added, [] if labels_only else written
+
+
 def publish(
     version: Annotated[str, typer.Argument(help="Name of a bundle that `skim train` wrote.")],
 ) -> None:
@@ -124,12 +170,11 @@ def publish_bundle(common: CommonSettings, version: str) -> bool:
     return True
 
 
-def _labels(common: CommonSettings, path: Path | None) -> Pairs:
-    if path is not None:
-        return read_pairs(path)
+def _of_suite(common: CommonSettings) -> tuple[Pairs, list[SyntheticQueries]]:
+    """Return the running suite's labels and what they were made from."""
     try:
         with AugmentationClient(common.augmentation_url, attempts=1) as client:
-            return labels_of(client)
+            return labels_of(client), list(client.export_synthetic_queries())
     except Unavailable as error:
         raise NotFound(
             "no labels: the suite is not up; name a file with --labels, or train with --clicks-only"

@@ -20,7 +20,7 @@ from shared.contracts.augmentation import (
 )
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
-from shared.contracts.synthetic_queries import WrittenQueries
+from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
 from shared.store.protocols import Revision
 
@@ -168,7 +168,7 @@ class MemoryStore:
         return DocumentLabels(
             document_id=document_id,
             revision=revision.name if revision else None,
-            synthetic_queries=list(revision.synthetic_queries) if revision else [],
+            synthetic_queries=list(revision.written.queries) if revision else [],
             labels=[_label(label, revision, created_at) for label in revision.labels]
             if revision
             else [],
@@ -185,6 +185,14 @@ class MemoryStore:
                     document_id=document_id,
                     similarity=label.similarity,
                 )
+
+    def iterate_synthetic_queries(self) -> Iterator[SyntheticQueries]:
+        """Yield what the current labels were made from, by document id."""
+        with self._lock:
+            kept = sorted(self._documents.items())
+        for document_id, each in kept:
+            if each.revision:
+                yield SyntheticQueries.of(document_id, each.revision.written)
 
     def documents_of(self, query_id: str) -> list[str]:
         """Return the ids of the documents that have a train query as a label."""

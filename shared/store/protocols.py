@@ -13,7 +13,7 @@ import orjson
 from shared.contracts.augmentation import Counts, DocumentLabels, ExportedLabel, Job
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
-from shared.contracts.synthetic_queries import WrittenQueries
+from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import InvalidInput
 
 
@@ -23,7 +23,7 @@ class Revision:
 
     content_hash: str
     generator: str
-    synthetic_queries: Sequence[str]
+    written: WrittenQueries
     encoder: str
     min_similarity: float
     neighbours: int
@@ -105,6 +105,9 @@ class Store(Protocol):
 
     def iterate_labels(self) -> Iterator[ExportedLabel]:
         """Yield all current labels by document id, most similar first, in flat memory."""
+
+    def iterate_synthetic_queries(self) -> Iterator[SyntheticQueries]:
+        """Yield what the current labels were made from, by document id, in flat memory."""
 
     def documents_of(self, query_id: str) -> list[str]:
         """Return the ids of the documents that have a train query as a label, in order."""

@@ -10,6 +10,7 @@ import orjson
 
 from shared.contracts.augmentation import DocumentLabels, Job, JobState, Label, Provenance
 from shared.contracts.mapping import MappedQuery
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.store.protocols import Revision
 
 MADE_BY, MADE_AT = "@", "@at"
@@ -40,11 +41,22 @@ def maker_of(revision: Revision) -> bytes:
     """Return what all labels of a revision have in common, as it is kept."""
     return orjson.dumps(
         {
-            "synthetic_queries": list(revision.synthetic_queries),
+            "synthetic_queries": revision.written.queries,
+            "evidence": [tuple(each) for each in revision.written.evidence],
             "generator": revision.generator,
             "encoder": revision.encoder,
             "min_similarity": revision.min_similarity,
         }
+    )
+
+
+def written_of(document_id: str, made_by: str) -> SyntheticQueries:
+    """Return what a revision's labels were made from; versions before evidence kept none."""
+    kept = orjson.loads(made_by)
+    return SyntheticQueries(
+        document_id=document_id,
+        queries=kept["synthetic_queries"],
+        evidence=kept.get("evidence", []),
     )
 
 
@@ -60,6 +72,7 @@ def labels_of(
     reasons = _pairs(provenance)
     made_by = orjson.loads(reasons[MADE_BY])
     synthetic_queries = made_by.pop("synthetic_queries")
+    made_by.pop("evidence", None)
     made_by["created_at"] = time_of(reasons[MADE_AT])
     return DocumentLabels(
         document_id=document_id,

@@ -10,11 +10,12 @@ from typing import Any, Self
 import redis
 from redis import exceptions
 from redis.backoff import ExponentialBackoff
+from redis.commands.core import Script
 from redis.retry import Retry
 
 from shared.contracts.augmentation import Counts, DocumentLabels, ExportedLabel, Job, JobState
 from shared.contracts.document import Document
-from shared.contracts.synthetic_queries import WrittenQueries
+from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
 from shared.store import keys, records, scripts
 from shared.store.protocols import Revision
@@ -41,6 +42,7 @@ class RedisStore:
         self._put_synthetic_queries = client.register_script(scripts.PUT_SYNTHETIC_QUERIES)
         self._write_labels = client.register_script(scripts.WRITE_LABELS)
         self._read_labels = client.register_script(scripts.READ_LABELS)
+        self._read_maker = client.register_script(scripts.READ_MAKER)
 
     @classmethod
     def at(cls, url: str, *, retries: int = 2, timeout_seconds: float = 5.0) -> Self:
@@ -179,24 +181,16 @@ class RedisStore:
 
     def iterate_labels(self) -> Iterator[ExportedLabel]:
         """Yield all current labels by document id, most similar first."""
-        after = "-"
-        while True:
-            with self._asking():
-                document_ids: Any = self._redis.zrange(
-                    keys.DOCUMENTS, after, "+", bylex=True, offset=0, num=_PAGE
+        for document_id, found in self._of_every_document(self._read_labels, ""):
+            for query_id, similarity in records.best_first(found[1]):
+                yield ExportedLabel(
+                    query_id=query_id, document_id=document_id, similarity=similarity
                 )
-                pipeline = self._redis.pipeline(transaction=False)
-                for document_id in document_ids:
-                    self._read_labels(args=[document_id, ""], client=pipeline)
-                found = pipeline.execute()
-            for document_id, labels in zip(document_ids, found, strict=True):
-                for query_id, similarity in records.best_first(labels[1] if labels else []):
-                    yield ExportedLabel(
-                        query_id=query_id, document_id=document_id, similarity=similarity
-                    )
-            if len(document_ids) < _PAGE:
-                return
-            after = f"({document_ids[-1]}"
+
+    def iterate_synthetic_queries(self) -> Iterator[SyntheticQueries]:
+        """Yield what the current labels were made from, by document id."""
+        for document_id, found in self._of_every_document(self._read_maker):
+            yield records.written_of(document_id, found)
 
     def documents_of(self, query_id: str) -> list[str]:
         """Return the ids of the documents that have a train query as a label."""
@@ -222,6 +216,25 @@ class RedisStore:
             failed=sums.get("failed", 0),
             jobs={state: sums[f"jobs:{state}"] for state in JobState if sums.get(f"jobs:{state}")},
         )
+
+    def _of_every_document(self, script: Script, *args: str) -> Iterator[tuple[str, Any]]:
+        """Yield what a script finds for each document, page by page; nothing where it finds nil."""
+        after = "-"
+        while True:
+            with self._asking():
+                document_ids: Any = self._redis.zrange(
+                    keys.DOCUMENTS, after, "+", bylex=True, offset=0, num=_PAGE
+                )
+                pipeline = self._redis.pipeline(transaction=False)
+                for document_id in document_ids:
+                    script(args=[document_id, *args], client=pipeline)
+                found = pipeline.execute()
+            for document_id, each in zip(document_ids, found, strict=True):
+                if each is not None:
+                    yield document_id, each
+            if len(document_ids) < _PAGE:
+                return
+            after = f"({document_ids[-1]}"
 
     def _jobs(self, job_ids: Sequence[str]) -> list[Job]:
         with self._asking():

@@ -130,6 +130,13 @@ call('HINCRBY', TOTALS, 'labels', call('ZCARD', labels) - before)
 return 1
 """)
 
+READ_MAKER = _reading("""
+-- document id; returns what made its labels, nil without labels
+local revision = call('HGET', DOCUMENT .. ARGV[1], 'revision')
+if not revision then return nil end
+return call('HGET', PROVENANCE .. ARGV[1] .. ':' .. revision, '@')
+""")
+
 READ_LABELS = _reading("""
 -- document id, 'why' to get the provenance too; returns nil without labels
 local revision = call('HGET', DOCUMENT .. ARGV[1], 'revision')

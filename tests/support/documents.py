@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
+from shared.contracts.synthetic_queries import Evidence, WrittenQueries
 from shared.store import Revision
 
 
@@ -31,7 +32,9 @@ def revision_of(
     return Revision(
         content_hash=document.content_hash,
         generator=generator,
-        synthetic_queries=["reed wind", "orchestra"],
+        written=WrittenQueries(
+            queries=["reed wind", "orchestra"], evidence=[Evidence(1.0, -0.5), Evidence(0.25)]
+        ),
         encoder=encoder,
         min_similarity=min_similarity,
         neighbours=10,

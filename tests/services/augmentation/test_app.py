@@ -81,8 +81,25 @@ def test_all_labels_are_exported_a_line_each(client: TestClient, store: MemorySt
     assert [row["document_id"] for row in rows] == [document.id for document in documents]
 
 
-def test_without_labels_the_export_is_empty(client: TestClient) -> None:
-    answer = client.get("/v1/labels")
+def test_what_labels_were_made_from_is_exported_a_document_a_line(
+    client: TestClient, store: MemoryStore
+) -> None:
+    documents = [document_of("oboe"), document_of("horn")]
+    store.accept(documents)
+    store.write_labels("oboe", revision_of(documents[0], label_of("q1", 0.75)))
+
+    [row] = client.get("/v1/synthetic-queries").text.splitlines()
+
+    assert json.loads(row) == {
+        "document_id": "oboe",
+        "queries": ["reed wind", "orchestra"],
+        "evidence": [[1.0, -0.5], [0.25, None]],
+    }
+
+
+@pytest.mark.parametrize("path", ["/v1/labels", "/v1/synthetic-queries"])
+def test_without_labels_an_export_is_empty(client: TestClient, path: str) -> None:
+    answer = client.get(path)
 
     assert (answer.status_code, answer.content) == (200, b"")
 

@@ -168,6 +168,18 @@ def test_queries_written_before_go_with_the_documents_they_belong_to(
     assert suite.store.synthetic_queries(DOCUMENTS[1], "slm-2") is None
 
 
+def test_what_labels_were_made_from_comes_out_as_skim_generate_writes_it(
+    follow: Follow, client: AugmentationClient
+) -> None:
+    follow()
+
+    rows = list(client.export_synthetic_queries())
+
+    assert [row.document_id for row in rows] == [document.id for document in DOCUMENTS]
+    assert rows[0].queries == ["reed wind", "orchestra"]
+    assert [each.support for each in rows[0].evidence] == [1.0, 0.25]
+
+
 def test_the_current_labels_come_out_by_query(follow: Follow, client: AugmentationClient) -> None:
     assert labels_of(client) == {}
 

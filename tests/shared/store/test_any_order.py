@@ -52,6 +52,7 @@ class Driver:
                 for name in ("slm-1", "slm-2")
             ],
             "exported": list(self.store.iterate_labels()),
+            "made from": list(self.store.iterate_synthetic_queries()),
             "documents": [self.store.documents_of(id_) for id_ in ("q1", "q2", "q3")],
             "counts": self.store.counts(),
             "abandoned": {

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from shared.contracts.augmentation import Counts, JobState
 from shared.contracts.document import Document, MetadataValue
-from shared.contracts.synthetic_queries import Evidence, WrittenQueries
+from shared.contracts.synthetic_queries import Evidence, SyntheticQueries, WrittenQueries
 from shared.errors import InvalidInput, NotFound
 from shared.store import Store
 from tests.support.documents import document_of, label_of, revision_of
@@ -295,6 +295,22 @@ def test_all_current_labels_are_listed_by_document_best_first(store: Store) -> N
     assert exported == [
         (document.id, query_id) for document in documents[::2] for query_id in ("q3", "q1", "q2")
     ]
+
+
+def test_what_current_labels_were_made_from_is_listed_by_document(store: Store) -> None:
+    documents = [document_of(f"d{number:03}") for number in range(450)]
+    store.accept(documents)
+    for document in documents[::2]:
+        store.write_labels(document.id, revision_of(document))
+
+    rows = list(store.iterate_synthetic_queries())
+
+    assert [row.document_id for row in rows] == [document.id for document in documents[::2]]
+    assert rows[0] == SyntheticQueries(
+        document_id="d000",
+        queries=["reed wind", "orchestra"],
+        evidence=[Evidence(1.0, -0.5), Evidence(0.25)],
+    )
 
 
 def test_a_train_query_leads_to_its_documents(store: Store) -> None:
