@@ -78,6 +78,14 @@ class PromptTokenizer:
         return ids
 
 
+class TitleOnlyPrompts(PromptTokenizer):
+    """Shows the student a document's title and hides the rest."""
+
+    def encode_prompt(self, document: Document) -> list[int]:
+        """Return the ids of the prompt without text and metadata."""
+        return super().encode_prompt(document.title_only())
+
+
 def title_line(document: Document, max_characters: int) -> str:
     """Return the first line of a prompt; of a longer title no more than so many characters."""
     return f"Title: {' '.join(one_line(document.title).split())[:max_characters]}\n"

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 WRITTEN = "synthetic_queries.jsonl.gz"
 """The file of synthetic queries in a data folder, or beside the shipped SLM."""
+WRITTEN_WITHOUT_METADATA = "synthetic_queries_without_metadata.jsonl.gz"
+"""The same, written from titles alone."""
 
 
 class SimulatedKind(StrEnum):
@@ -52,7 +54,8 @@ def evaluate_command(
         typer.Option(help="Synthetic queries that `skim generate` wrote; FOLDER's if absent."),
     ] = None,
     queries_without_metadata: Annotated[
-        Path | None, typer.Option(help="The same, written from titles alone.")
+        Path | None,
+        typer.Option(help="The same, written from titles alone (`skim generate --titles-only`)."),
     ] = None,
     arms: Annotated[str, typer.Option(help="Only these, by commas; all if absent.")] = "",
     towers: Annotated[
@@ -91,10 +94,13 @@ def evaluate_command(
     )
     common = CommonSettings()
     folder = data_folder(folder)
-    written = _regenerated(common, folder, fresh) if regenerate else queries or _found(folder)
+    written = _regenerated(common, folder, fresh) if regenerate else queries
     rows, without = (
         None if path is None else list(read_synthetic_queries(path))
-        for path in (written, queries_without_metadata)
+        for path in (
+            written or _found(folder, WRITTEN),
+            queries_without_metadata or _found(folder, WRITTEN_WITHOUT_METADATA),
+        )
     )
     chain = Chain(common, folder, settings, rows=rows, rows_without_metadata=without)
     results = [chain.evaluate(split, chosen) for split in chain.splits]
@@ -163,12 +169,13 @@ def simulate(
     print_json({"folder": str(target), **card})
 
 
-def _found(folder: Path) -> Path | None:
+def _found(folder: Path, name: str) -> Path | None:
     """Return the folder's synthetic queries, or the shipped ones if they are of all its documents."""
-    own = folder / WRITTEN
+    own, shipped = folder / name, SHIPPED / name
     if own.exists():
         return own
-    shipped = SHIPPED / WRITTEN
+    if not shipped.exists():
+        return None
     written = {row.document_id for row in read_synthetic_queries(shipped)}
     if written >= {document.id for document in read_documents(folder / "documents.jsonl")}:
         err.print(f"Synthetic queries: those of {shipped}", highlight=False, markup=False)

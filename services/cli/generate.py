@@ -18,6 +18,7 @@ from services.generation.settings import GenerationSettings
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import read_documents, read_rows, write_lines, write_rows
+from shared.prompt import TitleOnlyPrompts
 from shared.settings import CommonSettings
 
 SAMPLING = {
@@ -38,13 +39,21 @@ def generate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many documents.")
     ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Another model's folder (`skim distill export`).")
+    ] = None,
+    titles_only: Annotated[
+        bool, typer.Option("--titles-only", help="Show it no metadata (the paper's ablation).")
+    ] = False,
 ) -> None:
     """Write synthetic queries for every document of a file; run it again to go on where it stopped.
 
     Beside NAME.jsonl, NAME.json says which model wrote them, how, and when.
     """
     wanted = list(read_documents(documents))[:limit]
-    generator = load_generator(CommonSettings().models / "slm", GenerationSettings())
+    folder = model or CommonSettings().models / "slm"
+    prompts = TitleOnlyPrompts(folder / "tokenizer.json") if titles_only else None
+    generator = load_generator(folder, GenerationSettings(), prompts)
     partial = output.with_name(f"{output.name}.{generator.name}.partial")
     with progress_bar(f"Generating with {generator.name}") as advance:
         generate_to(partial, wanted, generator, advance)
@@ -60,7 +69,8 @@ def generate(
         "queries": sum(len(row.queries) for row in rows),
         "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
         "date": datetime.now(UTC).date().isoformat(),
-        "command": f"skim generate {documents.name} --output {output.name}",
+        "command": f"skim generate {documents.name} --output {output.name}"
+        + " --titles-only" * titles_only,
     }
     write_lines(card_of(output), [json.dumps(card, indent=2)])
     print_json({"output": str(output), **card})

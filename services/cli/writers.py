@@ -23,7 +23,7 @@ from services.mapping.settings import MappingSettings
 from services.mapping.trust import Trust
 from shared.contracts.document import Document
 from shared.dataset import Dataset, read_rows, write_rows
-from shared.prompt import PromptTokenizer
+from shared.prompt import PromptTokenizer, TitleOnlyPrompts
 from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
@@ -146,7 +146,6 @@ class Writers:
         from services.training.distillation.students import (
             FEW_SHOT_EXAMPLES,
             FewShotPrompts,
-            TitleOnlyPrompts,
         )
         from services.training.distillation.teacher_data import hold_out, read_examples
 

@@ -18,14 +18,6 @@ few thousand answers enough on a CPU. The paper's are the defaults of `FineTuneS
 FEW_SHOT_EXAMPLES = 4
 
 
-class TitleOnlyPrompts(PromptTokenizer):
-    """Shows the student a document's title and hides the rest."""
-
-    def encode_prompt(self, document: Document) -> list[int]:
-        """Return the ids of the prompt without text and metadata."""
-        return super().encode_prompt(document.title_only())
-
-
 class FewShotPrompts(PromptTokenizer):
     """Shows an untuned model a few documents with their queries first.
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from services.training.distillation.students import FewShotPrompts, TitleOnlyPrompts
+from services.training.distillation.students import FewShotPrompts
 from services.training.distillation.teacher_data import Example
 from shared.contracts.document import Document
-from shared.prompt import PromptTokenizer
+from shared.prompt import PromptTokenizer, TitleOnlyPrompts
 from tests.support.tiny_models import write_tokenizer
 
 OBOE = Document(id="oboe", title="oboe", text="a reed")
