@@ -22,19 +22,23 @@ def main() -> None:
     """Evaluate, print the figures, save the tables if told to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
+    parser.add_argument("--shown", help="K of simulated logs; the folder's own if absent")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
+    shown = ["--shown", options.shown] if options.shown else []
     finished = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "services.cli", "evaluate", str(options.data), "--json"],
+        [sys.executable, "-m", "services.cli", "evaluate", str(options.data), "--json", *shown],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
     figures = json.loads(finished.stdout.strip().splitlines()[-1])
     if options.save:
-        command = f"python -m loadtests.evaluation --data {options.data.name} --save"
-        save("evaluation", arms(figures), command=command)
-        save("exposure", exposure(figures), command=command)
+        name = options.data.name
+        command = f"python -m loadtests.evaluation --data {name} --save"
+        command = " ".join([command, *shown])
+        save(f"evaluation-{name}", arms(figures), command=command)
+        save(f"exposure-{name}", exposure(figures), command=command)
     print(json.dumps(figures))
 
 

@@ -70,7 +70,8 @@ def generate(
         "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
         "date": datetime.now(UTC).date().isoformat(),
         "command": f"skim generate {documents.name} --output {output.name}"
-        + " --titles-only" * titles_only,
+        + (f" --model {model.name}" if model else "")
+        + (" --titles-only" if titles_only else ""),
     }
     write_lines(card_of(output), [json.dumps(card, indent=2)])
     print_json({"output": str(output), **card})
