@@ -84,7 +84,15 @@ def train_command(
         cached = CachedEncoder(SentenceEncoder(encoder, threads=0))
         with progress_bar("Training classifiers") as advance:
             settings = TrainSettings(tower=tower.value)
-            model = train_on(dataset, added, written, cached, settings, advance)
+            model = train_on(
+                dataset,
+                added,
+                written,
+                cached,
+                settings,
+                advance,
+                checkpoint=common.home / "run" / "classifiers",
+            )
         bundle = bundle_model(model, dataset.documents, encoder, common.bundles, version=version)
     print_json(
         {
@@ -103,6 +111,8 @@ def train_on(
     encoder: CachedEncoder,
     settings: TrainSettings,
     advance: Advance,
+    *,
+    checkpoint: Path | None = None,
 ) -> TrainedModel:
     """Train on clicks, labels and synthetic queries; the exploration log, or a share of the truth, guards it."""
     from services.training.evaluation import exposed_slice
@@ -111,7 +121,9 @@ def train_on(
 
     supervision = supervise(dataset, labels, settings.labels, written)
     exposed = exposed_slice(dataset, settings)
-    return train(dataset.documents, supervision, encoder, settings, exposed, advance)
+    return train(
+        dataset.documents, supervision, encoder, settings, exposed, advance, checkpoint=checkpoint
+    )
 
 
 def things_to_add(

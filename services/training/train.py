@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -65,6 +66,8 @@ def train(
     settings: TrainSettings,
     exposed: ExposedSlice = NOT_EXPOSED,
     progress: Progress | None = None,
+    *,
+    checkpoint: Path | None = None,
 ) -> TrainedModel:
     """Train on a supervision; the exposed slice only chooses the mixing weight.
 
@@ -75,11 +78,17 @@ def train(
         settings: what to train and how.
         exposed: uniformly exposed pairs of validation queries; empty keeps the default weight.
         progress: told after every epoch of every chunk of documents.
+        checkpoint: folder of what is done so far; a killed run of the same input goes on from it.
     """
     described = embed_documents(documents, encoder, settings.tower)
     rows = encoder.encode(supervision.queries, max_tokens=QUERY_TOKENS)
     classifiers = train_classifiers(
-        rows, supervision.labels, described, settings.classifiers, progress
+        rows,
+        supervision.labels,
+        described,
+        settings.classifiers,
+        progress,
+        checkpoint=checkpoint,
     )
     weight = choose_weight(
         classifiers,

@@ -1,8 +1,10 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from services.training.classifiers import ClassifierSettings
 from services.training.embeddings import CachedEncoder
 from services.training.evaluation import exposed_slice
 from services.training.guard import GuardSettings
@@ -138,3 +140,45 @@ def test_settings_are_flat_under_dotted_names() -> None:
 
     assert (flat["tower"], flat["classifiers.epochs"], flat["labels.kind"]) == ("title", 6, "hard")
     assert all(isinstance(value, str | int | float | bool) for value in flat.values())
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder, tmp_path: Path
+) -> None:
+    settings = TrainSettings(
+        tower="title", classifiers=ClassifierSettings(epochs=2, documents_per_chunk=40)
+    )
+    supervision = supervise(dataset, labels, settings.labels)
+
+    class Killed(Exception):
+        """Stands for the end of the process."""
+
+    def _run(stop_at: int | None) -> tuple[TrainedModel | None, list[int]]:
+        told: list[int] = []
+
+        def _tell(done: int, _: int) -> None:
+            told.append(done)
+            if done == stop_at:
+                raise Killed
+
+        try:
+            model = train(
+                dataset.documents,
+                supervision,
+                encoder,
+                settings,
+                progress=_tell,
+                checkpoint=tmp_path / "classifiers",
+            )
+        except Killed:
+            return None, told
+        return model, told
+
+    _run(stop_at=5)
+    resumed, told = _run(stop_at=None)
+    whole = train(dataset.documents, supervision, encoder, settings)
+
+    assert told == [5, 6]
+    assert resumed is not None
+    assert (resumed.vectors == whole.vectors).all()
+    assert not (tmp_path / "classifiers").exists()
