@@ -57,6 +57,14 @@ GAINS = {
     "gain_recall_at_25": "R@25 over clicks",
     "gain_recall_at_100": "R@100 over clicks",
 }
+GROUPS = {
+    "head_recall_at_100": "head R@100",
+    "torso_recall_at_100": "torso R@100",
+    "tail_recall_at_100": "tail R@100",
+    "biased_precision_at_1": "biased P@1",
+    "biased_recall_at_100": "biased R@100",
+}
+"""Where an arm finds what it finds, and what the log's own clicks would have said of it."""
 EXPOSURE_METRIC = "recall_at_100"
 FACTS = {
     "labels_added": "augmented labels added",
@@ -88,7 +96,12 @@ def evaluation_sections(evaluation: Mapping[str, Any]) -> list[Section]:
                     "queries, those of gains paired."
                 )
             ],
-            tables=[_arms(split, name, arms) for name, arms in _towers(towers).items()],
+            tables=[
+                table
+                for name, arms in _towers(towers).items()
+                for table in (_arms(split, name, arms), _groups(split, name, arms))
+                if table is not None
+            ],
             stamp=stamp,
         )
         for split, towers in splits.items()
@@ -132,6 +145,25 @@ def _arms(split: str, tower: str, arms: Mapping[str, Row]) -> Table:
                 *(_with_interval(row, name) for name in shown),
                 *(_with_interval(row, name, sign=True) for name in gains),
             ]
+            for arm, row in arms.items()
+        ],
+    )
+
+
+def _groups(split: str, tower: str, arms: Mapping[str, Row]) -> Table | None:
+    shown = [
+        name for name in GROUPS if any(_number(row, name) is not None for row in arms.values())
+    ]
+    if not shown:
+        return None
+    return Table(
+        caption=(
+            f"{_tower(tower).capitalize()}, {_plain(split)}: documents with half of the clicks (head), "
+            "with the others (torso), with none (tail); and the biased test"
+        ),
+        columns=["arm", *(GROUPS[name] for name in shown)],
+        rows=[
+            [ARMS.get(arm, _plain(arm)), *(_with_interval(row, name) for name in shown)]
             for arm, row in arms.items()
         ],
     )

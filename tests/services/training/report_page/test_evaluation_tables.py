@@ -33,6 +33,21 @@ def test_an_arm_shows_percent_with_its_interval_and_its_signed_gain() -> None:
     ]
 
 
+def test_where_arms_find_and_what_the_log_would_have_said_is_a_table_of_its_own() -> None:
+    known = evaluation()
+    clicks = known["new_wordings"]["full"]["clicks"]
+    clicks |= {"tail_recall_at_100": 0.25, "biased_precision_at_1": 0.5}
+
+    tables = section("Arms: new wordings", evaluation_sections(known)).tables
+
+    _, groups = [table for table in tables if "tail" in table.caption]  # both towers have the arm
+    assert groups.caption.startswith(
+        "Documents as titles + metadata, new wordings: documents with"
+    )
+    assert list(groups.columns) == ["arm", "tail R@100", "biased P@1"]
+    assert list(groups.rows[1]) == ["clicks", "25.0", "50.0"]
+
+
 def test_what_was_not_measured_is_a_dash_and_a_new_arm_goes_by_its_name() -> None:
     rows = section("Arms: new wordings", evaluation_sections(evaluation())).tables[0].rows
 
