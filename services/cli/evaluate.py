@@ -8,11 +8,11 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ from services.cli.models import SHIPPED
 from shared.contracts.document import Document
 from shared.dataset import read_dataset, read_documents, write_dataset, write_lines
 from shared.encoder import SentenceEncoder
-from shared.errors import Conflict, InvalidInput
+from shared.errors import Conflict, InvalidInput, NotFound
 from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
@@ -70,6 +70,12 @@ def evaluate_command(
     min_similarity: Annotated[
         float | None, typer.Option(min=-1, max=1, help="tau, a cosine; the setting if absent.")
     ] = None,
+    peers: Annotated[
+        Path | None,
+        typer.Option(
+            help="What `python -m loadtests.retrieval --json` printed, to go into the JSON."
+        ),
+    ] = None,
     regenerate: Annotated[
         bool, typer.Option("--regenerate", help="Let the SLM write the synthetic queries now.")
     ] = False,
@@ -89,6 +95,7 @@ def evaluate_command(
 
     started = time.monotonic()
     chosen = arms_named(arms.split(",")) if arms else list(ARMS)
+    of_peers = {} if peers is None else _peers(peers)
     settings = ChainSettings(
         towers=_towers(towers), min_similarity=min_similarity, shown=shown, is_fresh=fresh
     )
@@ -103,6 +110,8 @@ def evaluate_command(
         )
     )
     chain = Chain(common, folder, settings, rows=rows, rows_without_metadata=without)
+    if foreign := set(of_peers) - set(chain.splits):
+        raise InvalidInput(f"{peers}: no split {min(foreign)!r} here; it is of another folder")
     results = [chain.evaluate(split, chosen) for split in chain.splits]
     exposure = {
         str(k): [
@@ -119,7 +128,10 @@ def evaluate_command(
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "stamp": stamp(" ".join(["skim", *sys.argv[1:]])).model_dump(),
     }
-    print_json(as_json(results, exposure) | measured)
+    figures = as_json(results, exposure) | measured
+    for split, sections in of_peers.items():
+        figures[split] |= sections
+    print_json(figures)
 
 
 def simulate(
@@ -196,6 +208,21 @@ def _regenerated(common: CommonSettings, folder: Path, is_fresh: bool) -> Path:
     with progress_bar(f"Generating with {generator.name}") as advance:
         generate_to(path, documents, generator, advance)
     return path
+
+
+def _peers(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    """Read split -> `peers` -> peer -> metrics."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise NotFound(f"{path}: no such file") from error
+    except ValueError as error:
+        raise InvalidInput(f"{path}: not JSON ({error})") from error
+    if not isinstance(found, dict) or not all(
+        isinstance(sections, dict) and set(sections) == {"peers"} for sections in found.values()
+    ):
+        raise InvalidInput(f"{path}: expected split -> peers -> peer -> metrics")
+    return found
 
 
 def _towers(names: str) -> Sequence[Tower]:

@@ -183,3 +183,38 @@ def test_without_synthetic_queries_their_arms_are_left_out(home: Path, folder: P
 )
 def test_a_name_that_is_none_is_refused(home: Path, folder: Path, option: str, value: str) -> None:
     assert isinstance(skim(home, "evaluate", folder, option, value).exception, InvalidInput)
+
+
+def test_what_peers_reached_stands_beside_the_arms(
+    home: Path, folder: Path, tmp_path: Path
+) -> None:
+    peers = tmp_path / "peers.json"
+    peers.write_text(json.dumps({"other": {"peers": {"bm25": {"recall_at_100": 0.25}}}}))
+
+    words = ("evaluate", folder, "--arms", "zero_shot_title", "--peers", peers, "--json")
+    table = last_line(skim(home, *words))
+
+    assert table["other"]["peers"] == {"bm25": {"recall_at_100": 0.25}}
+    assert "peers" not in table["new_wordings"]
+    assert table["other"]["title_only"]["zero_shot_title"]["recall_at_100"] > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("not json", "not JSON"),
+        ("[]", "expected split -> peers -> peer -> metrics"),
+        ('{"other": {"title_only": {}}}', "expected split -> peers -> peer -> metrics"),
+        ('{"elsewhere": {"peers": {}}}', "no split 'elsewhere' here"),
+    ],
+)
+def test_peers_that_are_not_of_this_folder_are_refused(
+    home: Path, folder: Path, tmp_path: Path, content: str, message: str
+) -> None:
+    peers = tmp_path / "peers.json"
+    peers.write_text(content)
+
+    refused = skim(home, "evaluate", folder, "--arms", "bm25", "--peers", peers).exception
+
+    assert isinstance(refused, InvalidInput)
+    assert message in str(refused)
