@@ -7,13 +7,18 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.cli.__main__ import app
+from services.cli.evaluate import WRITTEN
 from services.cli.generate import card_of, generate_to, read_synthetic_queries
+from services.cli.models import SHIPPED
+from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
 from services.generation.sampling import Sampling
+from services.generation.settings import GenerationSettings
 from shared.contracts.document import Document
-from shared.dataset import write_rows
+from shared.dataset import read_documents, write_rows
 from shared.errors import InvalidInput, NotFound
 from shared.prompt import PromptTokenizer
+from shared.settings import CommonSettings
 from tests.support.language_models import FakeLanguageModel
 from tests.support.tiny_models import write_tokenizer
 
@@ -168,3 +173,20 @@ def test_without_a_model_the_error_says_what_to_run(documents: Path, tmp_path: P
 
     assert isinstance(result.exception, NotFound)
     assert "skim models build" in str(result.exception)
+
+
+@pytest.mark.slow
+def test_the_shipped_queries_are_what_the_shipped_slm_writes() -> None:
+    models, folder = CommonSettings().models, CommonSettings().data / "things-2500"
+    if not (models / "slm" / "generator.json").exists() or not folder.exists():
+        pytest.skip("`skim models build` and `skim demo` make what this needs")
+    shipped = {row.document_id: row for row in read_synthetic_queries(SHIPPED / WRITTEN)}
+    documents = list(read_documents(folder / "documents.jsonl"))[::50]
+    generator = load_generator(models / "slm", GenerationSettings())
+    try:
+        written = generator.generate(documents)
+    finally:
+        generator.close()
+
+    assert len(documents) == 50
+    assert [shipped[document.id].bare() for document in documents] == written
