@@ -13,6 +13,9 @@ from services.generation.sampling import Sampling
 from shared.contracts.generator import GeneratorCard
 from shared.prompt import PromptTokenizer
 
+_BELIEF = -0.0625
+"""Log-probability of each of its tokens: it believes what it writes."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -83,7 +86,7 @@ class FakeLanguageModel:
         title = text.splitlines()[0].removeprefix("Title: ")
         asked = Asked(title, text, seed, samples, seconds, Future())
         ids = self._prompts.encode_completion([self._write(title, text)])[:-1]
-        scores = [-1.0 - n for n in range(len(ids))] if wants_log_probabilities else []
+        scores = [_BELIEF] * len(ids) if wants_log_probabilities else []
         self.asked.append(asked)
         self.has_been_asked.set()
 
