@@ -58,12 +58,12 @@ WRITTEN = {
     "saw": ["sharp tool for cutting", "cutting wood with a knife"],
     "pear": ["sweet fruit"],
     # Titles the encoder cannot tell apart: it knows none of these words.
-    "hautbois": ["a double reed woodwind", "musical instrument"],
+    "hautbois": ["musical instrument", "a double reed woodwind"],
     "naginata": ["sharp tool cutting", "long metal knife"],
     "zwieback": ["bread sweet baked"],
     "tarboosh": [],
 }
-"""Title -> what the fake SLM writes of it."""
+"""Title -> what the fake SLM writes of it, the likeliest first: the shortest."""
 TRAIN_QUERIES = {
     "q-reed": "double reed woodwind",
     "q-wind": "wind instrument",
