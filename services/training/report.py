@@ -17,20 +17,27 @@ SHOWN = {
     "recall_at_10": "R@10",
     "recall_at_25": "R@25",
 }
+IN_TERMINAL = {
+    "precision_at_1": "P@1",
+    "recall_at_10": "R@10",
+    "recall_at_25": "R@25",
+    "recall_at_100": "R@100",
+}
+"""As many as fit in 80 columns beside the longest arm and a gain with its interval."""
 _MAIN, _GAIN = "recall_at_100", "gain_recall_at_100"
 _TITLES = {"title_only": "titles only", "full": "titles + metadata"}
 
 
 def as_table(result: EvaluationResult) -> Table:
-    """Return the arms of one split, in percent, recall@100 and its gain over clicks with intervals."""
+    """Return the arms of one split, in percent, and the gain over clicks with its interval; 80 columns."""
     table = Table(title=_title(result), caption=_caption(result), box=box.SIMPLE_HEAD)
     table.add_column("trained on", no_wrap=True)
-    for name in _columns():
+    for name in (*IN_TERMINAL.values(), "R@100 over clicks"):
         table.add_column(name, justify="right", no_wrap=True)
     for section, rows in result.rows.items():
         table.add_row(f"[bold]{_TITLES[section]}[/bold]")
         for arm, row in rows.items():
-            table.add_row(arm, *_cells(row))
+            table.add_row(arm, *(_percent(row[metric]) for metric in IN_TERMINAL), _gain(row))
         table.add_section()
     return table
 
@@ -127,11 +134,18 @@ def _columns() -> list[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    cells = [f"{100 * row[metric]:.1f}" for metric in SHOWN]
-    cells.append(_with_interval(row, _MAIN, ".1f"))
+    cells = [_percent(row[metric]) for metric in SHOWN]
+    return [*cells, _with_interval(row, _MAIN, ".1f"), _gain(row)]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _gain(row: Row) -> str:
     gain = {row.get(f"{_GAIN}{bound}") for bound in ("", "_low", "_high")}
     is_none = len(gain) == 1  # without a rival, or its own
-    return [*cells, "-" if is_none else _with_interval(row, _GAIN, "+.1f")]
+    return "-" if is_none else _with_interval(row, _GAIN, "+.1f")
 
 
 def _with_interval(row: Row, metric: str, shape: str) -> str:

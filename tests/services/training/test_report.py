@@ -74,14 +74,23 @@ def test_an_arm_without_a_rival_has_no_gain(result: EvaluationResult) -> None:
     assert as_markdown(alone).splitlines()[4].endswith("| - |")
 
 
-def test_the_terminal_shows_the_same_figures(result: EvaluationResult) -> None:
-    console = Console(file=io.StringIO(), width=120)
+def test_the_terminal_shows_the_same_figures_whole_in_80_columns(result: EvaluationResult) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    row = result.rows["title_only"]["skim"]
+    longest = row | {
+        "gain_recall_at_100": 0.225, "gain_recall_at_100_low": 0.198, "gain_recall_at_100_high": 0.255
+    }  # fmt: skip
 
-    console.print(as_table(result))
+    console.print(
+        as_table(result.model_copy(update={"rows": {"full": {"unmapped_no_metadata": longest}}}))
+    )
 
     printed = console.file.getvalue()
-    assert "38.1 [35.0, 41.0]" in printed
-    assert "+8.0 [+5.0, +11.0]" in printed
+    assert "unmapped_no_metadata" in printed
+    assert "38.1" in printed
+    assert "+22.5 [+19.8, +25.5]" in printed
+    assert "titles + metadata" in printed
+    assert "…" not in printed
 
 
 def test_json_is_split_section_arm_metric_with_labels_and_exposure_beside_it(
