@@ -129,7 +129,7 @@ def test_streamed_results_come_as_they_finish(tmp_path: Path) -> None:
         await call.task
 
         assert [line["document_id"] for line in call.lines] == ["c", "a", "b"]
-        assert all(line["queries"] == ["woodwind", "reed"] for line in call.lines)
+        assert all(line["queries"] == ["reed", "woodwind"] for line in call.lines)
 
     service.run(check)
 
@@ -148,7 +148,7 @@ def test_a_document_that_breaks_the_model_is_a_problem_of_its_own_line_only(
         await asyncio.gather(call.task, other.task)
 
         lines = {line.pop("document_id"): line for line in call.lines}
-        assert lines["a"]["queries"] == lines["b"]["queries"] == ["woodwind", "reed"]
+        assert lines["a"]["queries"] == lines["b"]["queries"] == ["reed", "woodwind"]
         assert lines["poison"]["type"] == "urn:skim:problem:internal-error"
         assert lines["poison"]["status"] == 500
         assert (call.status, other.status) == (200, 200)

@@ -47,7 +47,7 @@ def test_a_request_under_way_is_answered_then_the_model_is_closed(tmp_path: Path
         serving.join(20)
 
     assert [answer.status_code for answer in answers] == [200]
-    assert answers[0].json()["results"][0]["queries"] == ["woodwind", "reed"]
+    assert answers[0].json()["results"][0]["queries"] == ["reed", "woodwind"]
     assert model.is_closed
 
 
