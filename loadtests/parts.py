@@ -44,7 +44,7 @@ def main() -> None:
     """Measure every row, print them, save them if told to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
-    parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.gz")
+    parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.xz")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     dataset = without_test(read_dataset(options.data))

@@ -45,7 +45,7 @@ def main() -> None:
     """Measure every tau, print the rows, save them if told to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of `skim data things`")
-    parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.gz")
+    parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.xz")
     parser.add_argument("--limit", type=int, help="judge the labels of the first documents only")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()

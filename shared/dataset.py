@@ -8,7 +8,7 @@
     exploration.tsv    query id <tab> document id <tab> count          clicks on documents shown at random
     splits/NAME.tsv    query id <tab> split      another way to part the queries
 
-A name that ends in .gz is packed. The row side is always the query. Other formats are read by
+A name that ends in .gz or .xz is packed. The row side is always the query. Other formats are read by
 `shared/formats`.
 """
 
@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import math
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,8 @@ _Row = TypeVar("_Row", bound=Contract)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _ESCAPED = re.compile(r"(?:~[0-9A-F]{2})+")
 _LONGEST_ID = 200
+_OPENERS: Mapping[str, Callable[..., TextIO]] = {".gz": gzip.open, ".xz": lzma.open}
+"""How a packed file is read, by the end of its name."""
 _HEADERS = frozenset({"query id", "query_id", "query-id"})
 
 
@@ -187,7 +190,7 @@ def write_pairs(path: Path, pairs: Mapping[str, Mapping[str, float]]) -> int:
 def write_lines(path: Path, lines: Iterable[str]) -> int:
     """Write lines to a temporary name beside `path`, then move it into place; return how many.
 
-    A name that ends in .gz is packed, the same bytes every time.
+    A name that ends in .gz or .xz is packed, the same bytes every time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -240,7 +243,7 @@ def unescape_id(escaped: str) -> str:
 
 
 def read_rows(path: Path, model: type[_Row], *, key: str | None = "id") -> Iterator[_Row]:
-    """Yield the JSON lines of a file (packed if its name ends in .gz) as `model`.
+    """Yield the JSON lines of a file (packed if its name ends in .gz or .xz) as `model`.
 
     The field `key` must be distinct; None lets rows repeat.
     """
@@ -263,7 +266,7 @@ def read_rows(path: Path, model: type[_Row], *, key: str | None = "id") -> Itera
 def numbered_lines(
     path: Path, *, encoding: str = "utf-8-sig", newline: str | None = None
 ) -> Iterator[tuple[int, str]]:
-    """Yield (number from 1, line without its end) of a text file, unpacked if its name ends in .gz.
+    """Yield (number from 1, line without its end) of a text file, unpacked if its name ends in .gz or .xz.
 
     Args:
         path: of the file.
@@ -276,8 +279,8 @@ def numbered_lines(
     """
     try:
         with (
-            gzip.open(path, "rt", encoding=encoding, newline=newline)
-            if path.suffix == ".gz"
+            _OPENERS[path.suffix](path, "rt", encoding=encoding, newline=newline)
+            if path.suffix in _OPENERS
             else path.open(encoding=encoding, newline=newline)
         ) as lines:
             for number, line in enumerate(lines, start=1):
@@ -286,7 +289,7 @@ def numbered_lines(
         raise NotFound(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: not UTF-8 text ({error.reason})") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidInput(f"{path}: cannot be read ({reason})") from error
 
@@ -298,12 +301,18 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 @contextmanager
 def _opened_to_write(path: Path) -> Iterator[TextIO]:
     with path.open("wb") as file:
-        if path.suffix != ".gz":
+        if path.suffix not in _OPENERS:
             with io.TextIOWrapper(file, encoding="utf-8") as text:
                 yield text
             return
-        packed = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0)
-        with packed, io.TextIOWrapper(packed, encoding="utf-8") as text:
+        with (
+            (
+                gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0)
+                if path.suffix == ".gz"
+                else lzma.LZMAFile(file, "wb", preset=9)
+            ) as packed,
+            io.TextIOWrapper(packed, encoding="utf-8") as text,
+        ):
             yield text
 
 

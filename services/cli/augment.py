@@ -71,7 +71,7 @@ def export_queries(
         Path, typer.Argument(help="File to write, {document_id, queries, evidence} a line.")
     ],
 ) -> None:
-    """Write the synthetic queries that the running suite's labels were made from; .gz packs the file."""
+    """Write the synthetic queries that the running suite's labels were made from; .gz or .xz packs the file."""
     with AugmentationClient(CommonSettings().augmentation_url) as client:
         rows = list(client.export_synthetic_queries())
     write_rows(output, rows)

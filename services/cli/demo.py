@@ -32,7 +32,7 @@ from shared.encoder import SentenceEncoder
 from shared.errors import SkimError
 from shared.settings import CommonSettings
 
-COMMITTED = SHIPPED / "synthetic_queries.jsonl.gz"
+COMMITTED = SHIPPED / "synthetic_queries.jsonl.xz"
 """What the shipped SLM wrote for the demo's slice; `synthetic_queries.json` beside it says how."""
 SLICE = 2_500
 QUERIES_SHOWN, ADS_SHOWN, FEWEST_RELEVANT = 3, 5, 5

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 # What imports torch is imported inside the functions: `skim search` must not wait for it.
 
-WRITTEN = "synthetic_queries.jsonl.gz"
-"""The file of synthetic queries in a data folder, or beside the shipped SLM."""
-WRITTEN_WITHOUT_METADATA = "synthetic_queries_without_metadata.jsonl.gz"
+WRITTEN = "synthetic_queries.jsonl"
+"""The file of synthetic queries in a data folder, or beside the shipped SLM, packed or not."""
+WRITTEN_WITHOUT_METADATA = "synthetic_queries_without_metadata.jsonl"
 """The same, written from titles alone."""
 
 
@@ -183,16 +183,19 @@ def simulate(
 
 def _found(folder: Path, name: str) -> Path | None:
     """Return the folder's synthetic queries, or the shipped ones if they are of all its documents."""
-    own, shipped = folder / name, SHIPPED / name
-    if own.exists():
+    own, shipped = _packed_or_not(folder / name), _packed_or_not(SHIPPED / name)
+    if own is not None or shipped is None:
         return own
-    if not shipped.exists():
-        return None
     written = {row.document_id for row in read_synthetic_queries(shipped)}
     if written >= {document.id for document in read_documents(folder / "documents.jsonl")}:
         err.print(f"Synthetic queries: those of {shipped}", highlight=False, markup=False)
         return shipped
     return None
+
+
+def _packed_or_not(path: Path) -> Path | None:
+    named = (path.with_name(path.name + packed) for packed in ("", ".gz", ".xz"))
+    return next((each for each in named if each.exists()), None)
 
 
 def _regenerated(common: CommonSettings, folder: Path, is_fresh: bool) -> Path:

@@ -34,7 +34,9 @@ def generate(
     documents: Annotated[Path, typer.Argument(help="documents.jsonl")],
     output: Annotated[
         Path,
-        typer.Option(help="File to write, {document_id, queries, evidence} a line; .gz packs it."),
+        typer.Option(
+            help="File to write, {document_id, queries, evidence} a line; .gz or .xz packs it."
+        ),
     ],
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many documents.")
@@ -79,7 +81,9 @@ def generate(
 
 def card_of(output: Path) -> Path:
     """Return the path of the card beside a file of synthetic queries."""
-    return output.with_name(output.name.removesuffix(".gz").removesuffix(".jsonl") + ".json")
+    return output.with_name(
+        output.name.removesuffix(".gz").removesuffix(".xz").removesuffix(".jsonl") + ".json"
+    )
 
 
 def generate_to(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,6 +193,8 @@ def test_blank_lines_byte_order_marks_and_windows_line_ends_are_no_data(tmp_path
         ("documents.jsonl", b"\xff\xfe", "not UTF-8 text"),
         ("documents.jsonl.gz", b"plain", "cannot be read"),
         ("documents.jsonl.gz", gzip.compress(b"x" * 99)[:-9], "cannot be read"),
+        ("documents.jsonl.xz", b"plain", "cannot be read"),
+        ("documents.jsonl.xz", lzma.compress(b"x" * 99)[:-9], "cannot be read"),
     ],
 )
 def test_a_file_that_is_not_text_is_told(
@@ -208,14 +211,17 @@ def test_a_folder_in_a_files_place_is_told(tmp_path: Path) -> None:
         list(read_documents(tmp_path))
 
 
-def test_packed_rows_come_back_and_are_the_same_bytes_every_time(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.gz"
+@pytest.mark.parametrize(("packed", "magic"), [(".gz", b"\x1f\x8b"), (".xz", b"\xfd7zXZ")])
+def test_packed_rows_come_back_and_are_the_same_bytes_every_time(
+    tmp_path: Path, packed: str, magic: bytes
+) -> None:
+    first, second = tmp_path / f"a.jsonl{packed}", tmp_path / f"b.jsonl{packed}"
     write_rows(first, DOCUMENTS)
     write_rows(second, DOCUMENTS)
 
     assert list(read_documents(first)) == DOCUMENTS
     assert first.read_bytes() == second.read_bytes()
-    assert first.read_bytes().startswith(b"\x1f\x8b")
+    assert first.read_bytes().startswith(magic)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

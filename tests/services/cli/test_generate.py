@@ -7,9 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.cli.__main__ import app
-from services.cli.evaluate import WRITTEN
+from services.cli.demo import COMMITTED
 from services.cli.generate import card_of, generate_to, read_synthetic_queries
-from services.cli.models import SHIPPED
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
 from services.generation.sampling import Sampling
@@ -110,6 +109,7 @@ def test_a_line_that_a_crash_cut_is_written_again(written: Written) -> None:
 
 def test_the_card_stands_beside_the_file_packed_or_not() -> None:
     assert card_of(Path("a/queries.jsonl.gz")) == card_of(Path("a/queries.jsonl"))
+    assert card_of(Path("a/queries.jsonl.xz")) == card_of(Path("a/queries.jsonl"))
     assert card_of(Path("a/queries.jsonl")) == Path("a/queries.json")
 
 
@@ -180,7 +180,7 @@ def test_the_shipped_queries_are_what_the_shipped_slm_writes() -> None:
     models, folder = CommonSettings().models, CommonSettings().data / "things-2500"
     if not (models / "slm" / "generator.json").exists() or not folder.exists():
         pytest.skip("`skim models build` and `skim demo` make what this needs")
-    shipped = {row.document_id: row for row in read_synthetic_queries(SHIPPED / WRITTEN)}
+    shipped = {row.document_id: row for row in read_synthetic_queries(COMMITTED)}
     documents = list(read_documents(folder / "documents.jsonl"))[::50]
     generator = load_generator(models / "slm", GenerationSettings())
     try:
