@@ -76,11 +76,14 @@ def test_a_task_that_is_cancelled_frees_its_row(loop: DecodingLoop, reports: REP
     )
 
     async def ask_and_leave() -> None:
-        task = asyncio.ensure_future(asyncio.wrap_future(loop.submit(endless)))
+        ticket = loop.submit(endless)
+        task = asyncio.ensure_future(asyncio.wrap_future(ticket))
         await asyncio.to_thread(started.wait, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        while not ticket.cancelled():  # asyncio hands it on in a later turn of its loop
+            await asyncio.sleep(0.001)
         left.set()
 
     asyncio.run(ask_and_leave())
