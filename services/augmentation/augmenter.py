@@ -9,11 +9,13 @@ import structlog
 
 from shared.contracts.document import Document
 from shared.contracts.generation import GenerateResponse, GenerationInfo
-from shared.contracts.mapping import MapRequest, MapResponse
-from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
+from shared.contracts.mapping import MapDocument, MapRequest, MapResponse
+from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import InvalidInput, Unavailable
 from shared.store import Revision, Store
 
+_TEXT_CHARACTERS = 4_000
+"""Of a document that the mapping may read to verify its labels."""
 _log = structlog.get_logger()
 
 
@@ -86,7 +88,12 @@ class Augmenter:
         mapped = self._mapping.map(
             MapRequest(
                 documents=[
-                    SyntheticQueries.of(document.id, queries[document.id])
+                    MapDocument(
+                        document_id=document.id,
+                        text=document.described()[:_TEXT_CHARACTERS],
+                        queries=queries[document.id].queries,
+                        evidence=queries[document.id].evidence,
+                    )
                     for document in documents
                 ]
             )
@@ -100,6 +107,8 @@ class Augmenter:
                 min_similarity=mapped.min_similarity,
                 neighbours=mapped.neighbours,
                 trust=mapped.trust,
+                policy=mapped.policy,
+                index_version=mapped.index_version,
                 labels=result.labels,
             )
             for document, result in zip(documents, mapped.results, strict=True)

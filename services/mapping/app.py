@@ -64,7 +64,11 @@ def _map(mapper: QueryMapper, request: MapRequest) -> str:
         min_similarity=tau,
         neighbours=neighbours,
         trust=mapper.trust.name,
-        results=mapper.map(request.documents, min_similarity=tau, neighbours=neighbours),
+        policy=mapper.policy,
+        index_version=mapper.index.version,
+        results=mapper.map(
+            request.documents, min_similarity=tau, neighbours=neighbours, among=request.among
+        ),
     )
     return response.model_dump_json()
 
@@ -76,4 +80,6 @@ def _info(mapper: QueryMapper) -> MappingInfo:
         min_similarity=mapper.min_similarity,
         neighbours=mapper.neighbours,
         trust=mapper.trust.name,
+        policy=mapper.policy,
+        index_version=mapper.index.version,
     )

@@ -183,6 +183,30 @@ class TrainQueryIndex:
             ef=ef,
         )
 
+    @property
+    def version(self) -> int:
+        """Return a number that grows with every change to the train queries; 0 before the first."""
+        return 0
+
+    def nearest(self, vectors: NDArray[np.float32], k: int) -> list[list[tuple[Query, float]]]:
+        """Return each vector's train queries with their cosines, nearest first; see `search`."""
+        positions, cosines = self.search(vectors, k)
+        return [
+            [(self.queries[position], cosine) for position, cosine in zip(*row, strict=True)]
+            for row in zip(positions.tolist(), cosines.tolist(), strict=True)
+        ]
+
+    def similarities(
+        self, vectors: NDArray[np.float32], query_ids: Sequence[str]
+    ) -> tuple[list[Query], NDArray[np.float32]]:
+        """Return those of the train queries that there are, and their cosines, (vectors, found)."""
+        wanted = set(query_ids)
+        positions = [row for row, query in enumerate(self.queries) if query.id in wanted]
+        if not positions:
+            return [], np.empty((len(vectors), 0), dtype=np.float32)
+        found = self._graph.get_items(positions, return_type="numpy")
+        return [self.queries[row] for row in positions], vectors @ found.T
+
     def search(
         self, vectors: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -29,6 +29,10 @@ class Revision:
     neighbours: int
     labels: Sequence[MappedQuery]
     trust: str = ""
+    policy: str = ""
+    """Names all that decided which labels these are."""
+    index_version: int = 0
+    """Of the train queries they were mapped to. A revision replaces none of a newer one."""
 
     def __post_init__(self) -> None:
         for label in self.labels:
