@@ -19,7 +19,7 @@ from pathlib import Path
 from loadtests.results import Row, save
 from loadtests.validation import without_test
 from services.cli.generate import read_synthetic_queries
-from services.cli.mapping import map_offline
+from services.cli.offline_mapping import map_offline
 from services.cli.models import SHIPPED
 from services.mapping.settings import MappingSettings
 from services.mapping.trust import Trust

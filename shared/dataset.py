@@ -6,6 +6,7 @@
     qrels.tsv          query id <tab> document id <tab> relevance      complete truth or judgements
     propensities.tsv   query id <tab> document id <tab> probability    of a click, if a simulation knows it
     exploration.tsv    query id <tab> document id <tab> count          clicks on documents shown at random
+    impressions.tsv    query id <tab> document id <tab> count          how often the log showed what, clicked or not
     splits/NAME.tsv    query id <tab> split      another way to part the queries
 
 A name that ends in .gz or .xz is packed. The row side is always the query. Other formats are read by
@@ -67,6 +68,8 @@ class Dataset:
     """Golden propensities, of simulated clicks."""
     exploration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Clicks on documents that were shown at random."""
+    impressions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """How often the log showed a document for a query, clicked or not."""
 
     def queries_of(self, split: Split) -> list[Query]:
         """Return the queries of one split, in file order."""
@@ -105,6 +108,7 @@ def read_dataset(folder: Path, *, split: str | None = None) -> Dataset:
         truth=_pairs("qrels.tsv", adds_up=False),
         propensities=_pairs("propensities.tsv", adds_up=False),
         exploration=_pairs("exploration.tsv", adds_up=True),
+        impressions=_pairs("impressions.tsv", adds_up=True),
     )
 
 
@@ -117,6 +121,7 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
         ("qrels.tsv", dataset.truth),
         ("propensities.tsv", dataset.propensities),
         ("exploration.tsv", dataset.exploration),
+        ("impressions.tsv", dataset.impressions),
     ):
         if pairs:
             write_pairs(folder / name, pairs)

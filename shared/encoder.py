@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -29,6 +30,23 @@ class EncoderCard(Contract):
     """`int8` (dynamic quantisation) or `fp32`."""
     source: str
     """Where the weights came from."""
+
+
+class TextEncoder(Protocol):
+    """What users of an encoder need of it."""
+
+    @property
+    def name(self) -> str:
+        """Return its id with the first digits of its sha256."""
+
+    @property
+    def dimensions(self) -> int:
+        """Return the length of the vectors."""
+
+    def encode(
+        self, texts: Sequence[str], *, max_tokens: int = 32, batch_size: int = 32
+    ) -> NDArray[np.float32]:
+        """Return (texts, dimensions) float32 unit vectors, in the order given."""
 
 
 class SentenceEncoder:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import orjson
 
 from services.cli.console import err, progress_bar, progress_bar_with_note
-from services.cli.mapping import map_offline
+from services.cli.offline_mapping import map_offline
+from services.mapping.mapper import preset_of
 from services.mapping.settings import MappingSettings
-from services.mapping.trust import Trust
 from services.training.arm_cache import ArmCache
 from services.training.embeddings import CachedEncoder
 from services.training.simulation import DEFAULT_SHOWN, Kind, LoggingPolicy, SimulatedLog
@@ -202,10 +202,10 @@ class Chain:
     def _mapped(self, rows: Sequence[SyntheticQueries], dataset: Dataset, split: str) -> Pairs:
         """Map synthetic queries to the split's train queries, or read what an earlier run mapped."""
         queries = dataset.queries_of("train")
-        settings = MappingSettings()
-        tau = self._settings.min_similarity
-        tau = settings.min_similarity if tau is None else tau
-        facts = [self._mapper_encoder.name, tau, settings.neighbours, Trust.of(settings).name]
+        preset = preset_of(MappingSettings())
+        if self._settings.min_similarity is not None:
+            preset = replace(preset, min_similarity=self._settings.min_similarity)
+        facts = [self._mapper_encoder.name, preset.name]
         digest = hashlib.sha256(orjson.dumps(facts))
         for row in (*rows, *queries):
             digest.update(row.model_dump_json().encode() + b"\n")
@@ -222,7 +222,7 @@ class Chain:
                 self._mapper_encoder,
                 Path(scratch) / "index",
                 advance,
-                min_similarity=tau,
+                preset=preset,
             )
         write_pairs(kept, labels)
         return labels

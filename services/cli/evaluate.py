@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.console import err, out, print_json, progress_bar
+from services.cli.console import out, print_json, progress_bar
 from services.cli.data import data_folder
 from services.cli.generate import generate_to, read_synthetic_queries
-from services.cli.models import SHIPPED
+from services.cli.written import WRITTEN, WRITTEN_WITHOUT_METADATA, find_written
 from shared.contracts.document import Document
 from shared.dataset import read_dataset, read_documents, write_dataset, write_lines
 from shared.encoder import SentenceEncoder
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     from services.training.train import Tower
 
 # What imports torch is imported inside the functions: `skim search` must not wait for it.
-
-WRITTEN = "synthetic_queries.jsonl"
-"""The file of synthetic queries in a data folder, or beside the shipped SLM, packed or not."""
-WRITTEN_WITHOUT_METADATA = "synthetic_queries_without_metadata.jsonl"
-"""The same, written from titles alone."""
 
 
 class SimulatedKind(StrEnum):
@@ -105,8 +100,8 @@ def evaluate_command(
     rows, without = (
         None if path is None else list(read_synthetic_queries(path))
         for path in (
-            written or _found(folder, WRITTEN),
-            queries_without_metadata or _found(folder, WRITTEN_WITHOUT_METADATA),
+            written or find_written(folder, WRITTEN),
+            queries_without_metadata or find_written(folder, WRITTEN_WITHOUT_METADATA),
         )
     )
     chain = Chain(common, folder, settings, rows=rows, rows_without_metadata=without)
@@ -165,7 +160,15 @@ def simulate(
         titles = embed_documents(dataset.documents, encoder, "title", advance)
     policy = LoggingPolicy(dataset, embed_queries(dataset.queries, encoder), titles)
     log = policy.log(shown, chosen.value, seed=seed)
-    write_dataset(target, replace(dataset, clicks=log.clicks, propensities=log.propensities))
+    write_dataset(
+        target,
+        replace(
+            dataset,
+            clicks=log.clicks,
+            propensities=log.propensities,
+            impressions=log.impressions,
+        ),
+    )
     if (folder / "splits").is_dir():
         shutil.copytree(folder / "splits", target / "splits")
     card = {
@@ -179,23 +182,6 @@ def simulate(
     }
     write_lines(target / "simulation.json", [json.dumps(card, indent=2)])
     print_json({"folder": str(target), **card})
-
-
-def _found(folder: Path, name: str) -> Path | None:
-    """Return the folder's synthetic queries, or the shipped ones if they are of all its documents."""
-    own, shipped = _packed_or_not(folder / name), _packed_or_not(SHIPPED / name)
-    if own is not None or shipped is None:
-        return own
-    written = {row.document_id for row in read_synthetic_queries(shipped)}
-    if written >= {document.id for document in read_documents(folder / "documents.jsonl")}:
-        err.print(f"Synthetic queries: those of {shipped}", highlight=False, markup=False)
-        return shipped
-    return None
-
-
-def _packed_or_not(path: Path) -> Path | None:
-    named = (path.with_name(path.name + packed) for packed in ("", ".gz", ".xz"))
-    return next((each for each in named if each.exists()), None)
 
 
 def _regenerated(common: CommonSettings, folder: Path, is_fresh: bool) -> Path:

@@ -1,4 +1,4 @@
-"""`skim mapping`: make the index of train queries that synthetic queries are mapped to."""
+"""`skim mapping`: the index of train queries that synthetic queries are mapped to."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Annotated
 
 import typer
 
+from services.cli import calibration
 from services.cli.console import Advance, print_json, progress_bar
 from services.mapping.index_builder import build_index
-from services.mapping.mapper import QueryMapper
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import HnswParameters
-from services.mapping.trust import Trust
 from shared.clients import MappingClient
-from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Pairs, Query, read_dataset
+from shared.dataset import Query, read_dataset
 from shared.encoder import SentenceEncoder
 from shared.errors import Unavailable
 from shared.settings import CommonSettings
 
-_DOCUMENTS_PER_STEP = 64
-
-app = typer.Typer(help="Make the index of train queries that synthetic queries are mapped to.")
+app = typer.Typer(
+    help="Make, calibrate and judge the mapping of synthetic queries to train queries."
+)
+app.command()(calibration.calibrate)
+app.command()(calibration.evaluate)
 
 
 @app.command()
@@ -64,41 +64,3 @@ def reload(common: CommonSettings) -> bool:
     except Unavailable:
         return False
     return True
-
-
-def map_offline(
-    rows: Sequence[SyntheticQueries],
-    queries: Sequence[Query],
-    encoder: SentenceEncoder,
-    folder: Path,
-    advance: Advance,
-    *,
-    min_similarity: float | None = None,
-) -> Pairs:
-    """Map synthetic queries in this process, as the service would; return query id -> document id -> cosine.
-
-    Args:
-        rows: documents with their synthetic queries.
-        queries: the train queries.
-        encoder: of both.
-        folder: receives the index.
-        advance: told after every few documents.
-        min_similarity: tau; the setting if absent.
-    """
-    settings = MappingSettings()
-    tau = settings.min_similarity if min_similarity is None else min_similarity
-    index = build_index(queries, encoder, folder, lambda done, total: None)
-    mapper = QueryMapper(
-        encoder,
-        index,
-        trust=Trust.of(settings),
-        min_similarity=tau,
-        neighbours=settings.neighbours,
-    )
-    labels: Pairs = {}
-    for start in range(0, len(rows), _DOCUMENTS_PER_STEP):
-        for mapped in mapper.map(rows[start : start + _DOCUMENTS_PER_STEP]):
-            for label in mapped.labels:
-                labels.setdefault(label.query_id, {})[mapped.document_id] = label.similarity
-        advance(min(start + _DOCUMENTS_PER_STEP, len(rows)), len(rows))
-    return labels

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from fastapi import FastAPI, Response
 
 from services.mapping.mapper import QueryMapper
+from services.mapping.rules import MappingRule
 from services.mapping.settings import MappingSettings
 from shared.contracts.mapping import MappingInfo, MapRequest, MapResponse
 from shared.pool import BoundedPool
@@ -57,29 +59,40 @@ def build_app(settings: MappingSettings, load: Callable[[], QueryMapper]) -> Fas
 
 
 def _map(mapper: QueryMapper, request: MapRequest) -> str:
-    neighbours = request.neighbours or mapper.neighbours
-    tau = mapper.min_similarity if request.min_similarity is None else request.min_similarity
+    rule = _rule_of(mapper, request)
     response = MapResponse(
         encoder=mapper.encoder.name,
-        min_similarity=tau,
-        neighbours=neighbours,
-        trust=mapper.trust.name,
+        min_similarity=rule.least_similarity,
+        neighbours=rule.neighbours,
+        trust=mapper.preset.trust.name,
         policy=mapper.policy,
         index_version=mapper.index.version,
-        results=mapper.map(
-            request.documents, min_similarity=tau, neighbours=neighbours, among=request.among
-        ),
+        results=mapper.map(request.documents, rule=rule, among=request.among),
     )
     return response.model_dump_json()
+
+
+def _rule_of(mapper: QueryMapper, request: MapRequest) -> MappingRule:
+    """Return the paper's rule for a request with a tau or neighbours of its own."""
+    if request.min_similarity is None and request.neighbours is None:
+        return mapper.rule
+    preset = mapper.preset
+    tau, neighbours = request.min_similarity, request.neighbours
+    return replace(
+        preset,
+        min_similarity=preset.min_similarity if tau is None else tau,
+        neighbours=neighbours or preset.neighbours,
+    )
 
 
 def _info(mapper: QueryMapper) -> MappingInfo:
     return MappingInfo(
         encoder=mapper.encoder.name,
         train_queries=len(mapper.index),
-        min_similarity=mapper.min_similarity,
-        neighbours=mapper.neighbours,
-        trust=mapper.trust.name,
+        min_similarity=mapper.rule.least_similarity,
+        neighbours=mapper.rule.neighbours,
+        trust=mapper.preset.trust.name,
+        rule=mapper.rule.name,
         policy=mapper.policy,
         index_version=mapper.index.version,
     )

@@ -16,7 +16,7 @@ from services.mapping.train_query_index import (
     check_split,
 )
 from shared.dataset import Query
-from shared.encoder import SentenceEncoder
+from shared.encoder import TextEncoder
 
 Progress = Callable[[int, int], None]
 """Called with the train queries encoded so far and their total."""
@@ -26,7 +26,7 @@ _TEXTS_PER_STEP = 256
 
 def build_index(
     queries: Sequence[Query],
-    encoder: SentenceEncoder,
+    encoder: TextEncoder,
     folder: Path,
     progress: Progress,
     *,

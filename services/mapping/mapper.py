@@ -1,9 +1,8 @@
-"""Synthetic queries in, train queries out: the neighbours that reach tau, best first."""
+"""Synthetic queries in, train queries out: candidates by search, labels by a rule."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,13 +10,20 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from services.mapping.calibration_files import read_calibration
+from services.mapping.candidates import Candidate, Reach
+from services.mapping.remembering_encoder import RememberingEncoder
+from services.mapping.rules import CalibratedRule, MappingRule, PresetRule, Reading
+from services.mapping.scorers import DocumentScorer
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import TrainQueryIndex
 from services.mapping.trust import Trust
-from shared.contracts.mapping import MappedDocument, MappedQuery
-from shared.contracts.synthetic_queries import SyntheticQueries
+from shared.contracts.mapping import MapDocument, MappedDocument
 from shared.dataset import Query
-from shared.encoder import SentenceEncoder
+from shared.encoder import SentenceEncoder, TextEncoder
+
+Near = Mapping[str, Sequence[tuple[Query, float]]]
+"""Text of a synthetic query -> the train queries near to it with their cosines, nearest first."""
 
 
 class QueryMapper:
@@ -26,106 +32,126 @@ class QueryMapper:
     Args:
         encoder: the one that made the index's vectors.
         index: the train queries.
-        trust: which synthetic queries may lead to labels.
-        min_similarity: tau, as a cosine; a neighbour below it is no label.
-        neighbours: how many train queries a synthetic query may reach.
+        rule: decides what becomes a label.
+        preset: decides for a request that names tau or neighbours of its own.
     """
 
     def __init__(
         self,
-        encoder: SentenceEncoder,
+        encoder: TextEncoder,
         index: TrainQueryIndex,
-        *,
-        trust: Trust,
-        min_similarity: float,
-        neighbours: int,
+        rule: MappingRule,
+        preset: PresetRule,
     ) -> None:
         self.encoder = encoder
         self.index = index
-        self.trust = trust
-        self.min_similarity = min_similarity
-        self.neighbours = neighbours
+        self.rule = rule
+        self.preset = preset
 
     @property
     def policy(self) -> str:
         """Return 12 hex digits that differ where anything differs that decides on labels."""
-        parts = [self.encoder.name, self.min_similarity, self.neighbours, self.trust.name]
-        return hashlib.sha256(orjson.dumps(parts)).hexdigest()[:12]
+        return hashlib.sha256(orjson.dumps([self.encoder.name, self.rule.name])).hexdigest()[:12]
 
     def map(
         self,
-        documents: Sequence[SyntheticQueries],
+        documents: Sequence[MapDocument],
         *,
-        min_similarity: float | None = None,
-        neighbours: int | None = None,
+        rule: MappingRule | None = None,
         among: Sequence[str] | None = None,
     ) -> list[MappedDocument]:
         """Return each document's train queries, in the order of `documents`.
 
         A train query that several synthetic queries of a document reach is kept once, with its best
-        similarity; of equals the one of better rank, then the one written first. With `among` only
-        these train queries are looked at.
+        similarity; of equals the one of better rank, then the one written first.
+
+        Args:
+            documents: with their synthetic queries.
+            rule: decides instead of the mapper's.
+            among: only these train queries are looked at.
         """
-        tau = self.min_similarity if min_similarity is None else min_similarity
-        trusted = [self.trust.trusted(document) for document in documents]
-        reached = self._reached(trusted, tau, neighbours or self.neighbours, among)
+        rule = rule or self.rule
         return [
-            MappedDocument(document_id=document.document_id, labels=_best(texts, reached))
-            for document, texts in zip(documents, trusted, strict=True)
+            MappedDocument(
+                document_id=document.document_id, labels=rule.labels(document, candidates)
+            )
+            for document, candidates in zip(
+                documents, self.candidates(documents, rule, among), strict=True
+            )
         ]
 
-    def _reached(
+    def candidates(
         self,
-        trusted: Sequence[Sequence[str]],
-        tau: float,
-        neighbours: int,
-        among: Sequence[str] | None,
-    ) -> dict[str, list[MappedQuery]]:
-        """Return the train queries each distinct synthetic query reaches."""
-        texts = list(dict.fromkeys(text for queries in trusted for text in queries))
+        documents: Sequence[MapDocument],
+        reading: Reading,
+        among: Sequence[str] | None = None,
+    ) -> list[list[Candidate]]:
+        """Return what there is to decide on, for each document."""
+        positions = [reading.positions(document) for document in documents]
+        texts = {
+            document.queries[position]: None
+            for document, chosen in zip(documents, positions, strict=True)
+            for position in chosen
+        }
+        near = self._near(list(texts), reading, among)
+        return [
+            _candidates_of(document, chosen, near)
+            for document, chosen in zip(documents, positions, strict=True)
+        ]
+
+    def _near(self, texts: Sequence[str], reading: Reading, among: Sequence[str] | None) -> Near:
         # One text a call: in a batch an int8 encoder scales a text by its company, and what a
         # document is mapped to would depend on who it came with (cosines moved by up to .05).
         vectors = self.encoder.encode(texts, batch_size=1)
-        near = (
-            self.index.nearest(vectors, neighbours)
+        found = (
+            self.index.nearest(vectors, reading.neighbours)
             if among is None
-            else _nearest_of(*self.index.similarities(vectors, among), neighbours)
+            else _nearest_of(*self.index.similarities(vectors, among), reading.neighbours)
         )
         return {
-            text: [
-                MappedQuery(
-                    query_id=query.id,
-                    query=query.text,
-                    similarity=similarity,
-                    synthetic_query=text,
-                    rank=rank,
-                )
-                for rank, (query, similarity) in enumerate(row, start=1)
-                if similarity >= tau
-            ]
-            for text, row in zip(texts, near, strict=True)
+            text: [each for each in row if each[1] >= reading.least_similarity]
+            for text, row in zip(texts, found, strict=True)
         }
 
 
 def open_mapper(models: Path, folder: Path, settings: MappingSettings) -> QueryMapper:
-    """Load the mapping encoder from `models/encoder` and the index from `folder`.
+    """Load the mapping encoder from `models/encoder`, the index and its calibration from `folder`.
+
+    Without a calibration, or with `rule` set to the preset, the paper's preset decides.
 
     Raises:
-        NotFound: either is missing; the message says what to run.
+        NotFound: encoder or index are missing; the message says what to run.
         Damaged: a file is not what its manifest says.
-        Conflict: the index was built with another encoder.
+        Conflict: the index or the calibration was made with another encoder.
     """
-    encoder = SentenceEncoder(models / "encoder")
+    encoder = RememberingEncoder(SentenceEncoder(models / "encoder"), settings.remembered_texts)
     index = TrainQueryIndex.load(
         folder, encoder=encoder.name, dimensions=encoder.dimensions, ef=settings.ef
     )
-    return QueryMapper(
-        encoder,
-        index,
-        trust=Trust.of(settings),
-        min_similarity=settings.min_similarity,
-        neighbours=settings.neighbours,
-    )
+    preset = preset_of(settings)
+    rule: MappingRule = preset
+    if settings.rule == "calibrated":
+        found = read_calibration(folder, encoder.name, encoder.dimensions)
+        if found is not None:
+            calibration, statistics = found
+            scorer = DocumentScorer(encoder, index, statistics)
+            rule = CalibratedRule(calibration, statistics, [scorer])
+    return QueryMapper(encoder, index, rule, preset)
+
+
+def preset_of(settings: MappingSettings) -> PresetRule:
+    """Return the paper's rule with the service's tau, neighbours and trust."""
+    return PresetRule(Trust.of(settings), settings.min_similarity, settings.neighbours)
+
+
+def _candidates_of(document: MapDocument, positions: Sequence[int], near: Near) -> list[Candidate]:
+    queries: dict[str, Query] = {}
+    reached_by: dict[str, list[Reach]] = {}
+    for position in positions:
+        for rank, (query, similarity) in enumerate(near[document.queries[position]], start=1):
+            queries[query.id] = query
+            reached_by.setdefault(query.id, []).append(Reach(position, similarity, rank))
+    return [Candidate(queries[query_id], reaches) for query_id, reaches in reached_by.items()]
 
 
 def _nearest_of(
@@ -137,22 +163,3 @@ def _nearest_of(
         [(queries[column], float(row[column])) for column in columns]
         for row, columns in zip(cosines, order.tolist(), strict=True)
     ]
-
-
-def _best(texts: Sequence[str], reached: Mapping[str, Sequence[MappedQuery]]) -> list[MappedQuery]:
-    best: dict[str, MappedQuery] = {}
-    agreement = Counter(label.query_id for text in texts for label in reached[text])
-    for text in texts:
-        for label in reached[text]:
-            known = best.get(label.query_id)
-            if known is None or _order(label) < _order(known):
-                best[label.query_id] = label
-    labels = [
-        label.model_copy(update={"agreement": agreement[label.query_id]})
-        for label in best.values()
-    ]
-    return sorted(labels, key=_order)
-
-
-def _order(label: MappedQuery) -> tuple[float, int, str]:
-    return (-label.similarity, label.rank, label.query_id)

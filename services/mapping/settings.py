@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -16,6 +18,9 @@ class MappingSettings(ServerSettings):
     )
 
     port: int = Field(default=8102, ge=1, le=65535)
+    rule: Literal["calibrated", "preset"] = "calibrated"
+    """What decides on labels: the calibration beside the index (`skim mapping calibrate`) where there is one, or always
+    the paper's preset, which the settings up to `min_trusted_queries` are of."""
     min_similarity: float = Field(default=0.6, ge=-1, le=1)
     """tau, as a cosine: a train query less similar than this is no label."""
     neighbours: int = Field(default=10, ge=1, le=100)
@@ -32,6 +37,8 @@ class MappingSettings(ServerSettings):
     """Neighbours kept while the index is built; more is a better graph and a longer build."""
     ef: int = Field(default=128, ge=10)
     """Neighbours kept while searching; more is a better and slower search."""
+    remembered_texts: int = Field(default=50_000, ge=0)
+    """Synthetic queries whose vectors are kept, 1.5 KB each: mapping anew costs no encoding of these."""
     threads: int | None = Field(default=None, ge=1)
     """Requests mapped at once; one a core if unset."""
     max_waiting: int = Field(default=64, ge=0)

@@ -36,14 +36,18 @@ class Trust:
 
     def trusted(self, written: WrittenQueries) -> list[str]:
         """Return the queries of a document that may lead to labels, in their order."""
+        return [written.queries[position] for position in self.trusted_positions(written)]
+
+    def trusted_positions(self, written: WrittenQueries) -> list[int]:
+        """Return where those queries stand among the document's."""
         if not written.evidence:
-            return list(written.queries)
+            return list(range(len(written.queries)))
         reach = [self._is_enough(evidence) for evidence in written.evidence]
         missing = self.min_queries - sum(reach)
         trusted = []
-        for query, is_enough in zip(written.queries, reach, strict=True):
+        for position, is_enough in enumerate(reach):
             if is_enough or missing > 0:
-                trusted.append(query)
+                trusted.append(position)
                 missing -= not is_enough
         return trusted
 

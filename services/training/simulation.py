@@ -35,6 +35,8 @@ class SimulatedLog:
     clicks: Pairs
     propensities: Pairs
     """Golden: of every pair that is shown, the probability of its click."""
+    impressions: Pairs
+    """All that was shown, clicked or not; empty where clicks do not come from what was shown."""
     shown: int
     exposure: float
     """Share of the true pairs that is clicked."""
@@ -64,7 +66,7 @@ class LoggingPolicy:
         if not self._names:
             raise InvalidInput("no truth (qrels.tsv) to simulate clicks from")
         self._pairs = np.array([(rows[q], columns[d]) for q, d in self._names], dtype=np.int64)
-        self._queries, self._titles = queries, titles
+        self._dataset, self._queries, self._titles = dataset, queries, titles
         self._ranks = rank_pairs(queries, titles, self._pairs)
 
     def log(self, shown: int, kind: Kind, *, seed: int = 0) -> SimulatedLog:
@@ -83,9 +85,18 @@ class LoggingPolicy:
         return SimulatedLog(
             clicks=self._named(is_clicked, np.ones(len(self._pairs))),
             propensities=self._named(is_shown, chances),
+            impressions={} if kind == "mar" else self._impressions(shown),
             shown=shown,
             exposure=float(is_clicked.mean()),
         )
+
+    def _impressions(self, shown: int) -> Pairs:
+        pairs = shown_pairs(self._queries, self._titles, shown)
+        impressions: Pairs = {}
+        for query, document in pairs.tolist():
+            row = impressions.setdefault(self._dataset.queries[query].id, {})
+            row[self._dataset.documents[document].id] = 1.0
+        return impressions
 
     def _named(self, is_kept: NDArray[np.bool_], values: NDArray[np.float64]) -> Pairs:
         named: Pairs = {}
@@ -93,6 +104,22 @@ class LoggingPolicy:
             query_id, document_id = self._names[number]
             named.setdefault(query_id, {})[document_id] = float(values[number])
         return named
+
+
+def shown_pairs(queries: Vectors, titles: Vectors, shown: int) -> TruePairs:
+    """Return (pairs, 2) rows of the queries and of the documents that the policy shows them.
+
+    As in `rank_pairs` documents of the same score share a place, so that a few more may be shown.
+    """
+    parts = []
+    step = max(1, _SCORES_AT_ONCE // max(len(titles), 1))
+    for begin in range(0, len(queries), step):
+        scores = queries[begin : begin + step] @ titles.T
+        kept = min(shown, len(titles))
+        last = np.partition(scores, len(titles) - kept, axis=1)[:, len(titles) - kept]
+        rows, columns = np.nonzero(scores >= last[:, None])
+        parts.append(np.column_stack([rows + begin, columns]))
+    return np.concatenate(parts) if parts else np.empty((0, 2), dtype=np.int64)
 
 
 def rank_pairs(queries: Vectors, titles: Vectors, pairs: TruePairs) -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ from services.training.simulation import (
     deterministic_clicks,
     rank_pairs,
     shown_for,
+    shown_pairs,
 )
 from services.training.wordnet import read_synsets
 from services.training.wordnet_source import WordNet
@@ -105,7 +106,7 @@ def build_things(
     Clicks are written for queries of every split; who trains uses those of train queries.
 
     Args:
-        folder: receives documents, queries, truth, clicks, the split `new_intents` and the card.
+        folder: receives documents, queries, truth, clicks, impressions, the split `new_intents` and the card.
         encoder: of the logging policy.
         wordnet: the source.
         documents: keep a fixed random slice of this size; all if absent.
@@ -123,7 +124,9 @@ def build_things(
     catalogue = filtered if documents is None else slice_of(filtered, documents, seed)
     if not catalogue.queries:
         raise InvalidInput(f"{wordnet.data_noun}: no query has two documents of artifacts or food")
-    pairs, ranks = _rank_truth(catalogue, encoder, progress)
+    pairs = _true_pairs(catalogue)
+    queries, titles = _encode(catalogue, encoder, progress)
+    ranks = rank_pairs(queries, titles, pairs)
     shown = DEFAULT_SHOWN if documents is None else shown_for(ranks, EXPOSURE)
     is_clicked = deterministic_clicks(ranks, shown)
     wordings, intents = new_wordings(catalogue.queries, seed), new_intents(catalogue, seed)
@@ -144,7 +147,9 @@ def build_things(
         new_wordings=_sizes(wordings),
         new_intents=_sizes(intents),
     )
-    _write(folder, catalogue, wordings, intents, _clicks(catalogue, pairs[is_clicked]), summary)
+    clicks = _named(catalogue, pairs[is_clicked])
+    impressions = _named(catalogue, shown_pairs(queries, titles, shown))
+    _write(folder, catalogue, wordings, intents, clicks, impressions, summary)
     return summary
 
 
@@ -182,12 +187,10 @@ def _split_of(seed: int, key: str) -> Split:
     return SHARES[-1][0]
 
 
-def _rank_truth(
-    catalogue: Catalogue, encoder: EncodesTexts, progress: Progress | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the true pairs as rows of queries and documents, and their ranks."""
+def _true_pairs(catalogue: Catalogue) -> NDArray[np.int64]:
+    """Return the true pairs, (pairs, 2) rows of queries and documents."""
     row = {document.id: number for number, document in enumerate(catalogue.documents)}
-    pairs = np.array(
+    return np.array(
         [
             (number, row[document_id])
             for number, query in enumerate(catalogue.queries)
@@ -195,6 +198,12 @@ def _rank_truth(
         ],
         dtype=np.int64,
     )
+
+
+def _encode(
+    catalogue: Catalogue, encoder: EncodesTexts, progress: Progress | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the vectors of all queries and of all titles."""
     texts = [query.text for query in catalogue.queries]
     texts += [document.title for document in catalogue.documents]
     vectors = []
@@ -203,15 +212,15 @@ def _rank_truth(
         if progress is not None:
             progress(min(start + _TEXTS_AT_ONCE, len(texts)), len(texts))
     queries, titles = np.split(np.concatenate(vectors), [len(catalogue.queries)])
-    return pairs, rank_pairs(queries, titles, pairs)
+    return queries, titles
 
 
-def _clicks(catalogue: Catalogue, pairs: NDArray[np.int64]) -> Pairs:
-    clicks: Pairs = {}
+def _named(catalogue: Catalogue, pairs: NDArray[np.int64]) -> Pairs:
+    named: Pairs = {}
     for query, document in pairs.tolist():
-        row = clicks.setdefault(catalogue.queries[query].id, {})
+        row = named.setdefault(catalogue.queries[query].id, {})
         row[catalogue.documents[document].id] = 1.0
-    return clicks
+    return named
 
 
 def _write(
@@ -220,6 +229,7 @@ def _write(
     wordings: Mapping[str, Split],
     intents: Mapping[str, Split],
     clicks: Pairs,
+    impressions: Pairs,
     summary: ThingsSummary,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -232,12 +242,13 @@ def _write(
         write_rows(made / "queries.jsonl", queries)
         write_pairs(made / "qrels.tsv", catalogue.truth)
         write_pairs(made / "clicks.tsv", clicks)
+        write_pairs(made / "impressions.tsv", impressions)
         splits = Path("splits") / f"{NEW_INTENTS}.tsv"
         write_lines(made / splits, (f"{key}\t{split}" for key, split in intents.items()))
         write_lines(made / CARD, [summary.model_dump_json(indent=2)])
         (folder / splits).parent.mkdir(exist_ok=True)
-        names = ("documents.jsonl", "queries.jsonl", "qrels.tsv", "clicks.tsv", splits, CARD)
-        for name in names:
+        pairs = ("qrels.tsv", "clicks.tsv", "impressions.tsv")
+        for name in ("documents.jsonl", "queries.jsonl", *pairs, splits, CARD):
             (made / name).replace(folder / name)
 
 

@@ -71,6 +71,8 @@ class MappingInfo(Contract):
 
     encoder: str
     train_queries: int
+    rule: str = ""
+    """What decides on labels: the paper's preset with its figures, or a calibration's digest."""
     trust: str = ""
     policy: str = ""
     index_version: int = 0

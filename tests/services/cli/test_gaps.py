@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from services.cli.__main__ import app
 from services.cli.gaps import gaps_of
-from services.cli.mapping import map_offline
+from services.cli.offline_mapping import map_offline
 from services.training.labels import added_pairs, count
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries

@@ -1,0 +1,202 @@
+"""Mapping in this process, as the service would do it: for demos, evaluations and calibration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from services.cli.console import Advance
+from services.mapping.calibration import BY_EVIDENCE, BY_SIMILARITY, Calibration
+from services.mapping.calibrator import Aim, Calibrator
+from services.mapping.index_builder import build_index
+from services.mapping.mapper import QueryMapper, preset_of
+from services.mapping.observation import Observation, Observer
+from services.mapping.outcomes import Evidence, Outcomes, outcomes, source_of
+from services.mapping.query_statistics import QueryStatistics
+from services.mapping.remembering_encoder import RememberingEncoder
+from services.mapping.rules import PresetRule, WholeReading
+from services.mapping.scorers import DESCRIPTION_TOKENS, DocumentScorer
+from services.mapping.settings import MappingSettings
+from services.mapping.train_query_index import TrainQueryIndex
+from services.training.metrics import groups_by_clicks
+from shared.contracts.document import Document
+from shared.contracts.mapping import MapDocument
+from shared.contracts.synthetic_queries import SyntheticQueries
+from shared.dataset import Dataset, Pairs, Query
+from shared.encoder import TextEncoder
+
+_DOCUMENTS_PER_STEP = 64
+_TEXT_CHARACTERS = 4_000
+"""As the augmentation sends."""
+VERIFIED = (*BY_EVIDENCE, *DocumentScorer.names)
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "similarity": BY_SIMILARITY,
+    "evidence": BY_EVIDENCE,
+    "verified": VERIFIED,
+}
+"""How much of what speaks for a candidate a calibration weighs."""
+
+
+def map_documents(
+    documents: Sequence[Document], rows: Sequence[SyntheticQueries]
+) -> list[MapDocument]:
+    """Return what the augmentation would send of those documents that have synthetic queries, in order."""
+    of_document = {row.document_id: row for row in rows}
+    return [
+        MapDocument(
+            document_id=document.id,
+            text=document.described()[:_TEXT_CHARACTERS],
+            queries=of_document[document.id].queries,
+            evidence=of_document[document.id].evidence,
+        )
+        for document in documents
+        if document.id in of_document
+    ]
+
+
+def map_offline(
+    rows: Sequence[SyntheticQueries],
+    queries: Sequence[Query],
+    encoder: TextEncoder,
+    folder: Path,
+    advance: Advance,
+    *,
+    preset: PresetRule | None = None,
+) -> Pairs:
+    """Map synthetic queries by the paper's preset; return query id -> document id -> cosine.
+
+    Args:
+        rows: documents with their synthetic queries.
+        queries: the train queries.
+        encoder: of both.
+        folder: receives the index.
+        advance: told after every few documents.
+        preset: tau, neighbours and trust; the settings' if absent.
+    """
+    preset = preset or preset_of(MappingSettings())
+    index = build_index(queries, encoder, folder, lambda done, total: None)
+    mapper = QueryMapper(encoder, index, preset, preset)
+    documents = [
+        MapDocument(document_id=row.document_id, queries=row.queries, evidence=row.evidence)
+        for row in rows
+    ]
+    labels: Pairs = {}
+    for start in range(0, len(documents), _DOCUMENTS_PER_STEP):
+        for mapped in mapper.map(documents[start : start + _DOCUMENTS_PER_STEP]):
+            for label in mapped.labels:
+                labels.setdefault(label.query_id, {})[mapped.document_id] = label.similarity
+        advance(min(start + _DOCUMENTS_PER_STEP, len(documents)), len(documents))
+    return labels
+
+
+class OfflineCalibration:
+    """Calibrates the mapping of a data set on its own log or judgements, and says what labels follow.
+
+    Args:
+        dataset: train queries, documents, and what is known of their pairs.
+        rows: synthetic queries of some of the documents.
+        encoder: the mapping encoder.
+        index: of the train queries.
+        advance: told how far the observation is.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        rows: Sequence[SyntheticQueries],
+        encoder: TextEncoder,
+        index: TrainQueryIndex,
+        advance: Advance,
+    ) -> None:
+        queries = dataset.queries_of("train")
+        train = {query.id for query in queries}
+        self.preset = preset_of(MappingSettings())
+        self._encoder = encoder
+        self._clicks = {each: row for each, row in dataset.clicks.items() if each in train}
+        self._evidence = Evidence(
+            truth={each: row for each, row in dataset.truth.items() if each in train},
+            clicks=dataset.clicks,
+            impressions={each: row for each, row in dataset.impressions.items() if each in train},
+            exploration=dataset.exploration,
+        )
+        self._documents = dataset.documents
+        documents = map_documents(dataset.documents, rows)
+        texts = {
+            document.id: document.described()[:_TEXT_CHARACTERS] for document in dataset.documents
+        }
+        clicked = {each for row in self._clicks.values() for each in row}
+        remembering = RememberingEncoder(encoder, size=2**31)
+        _encode_beside(
+            remembering, sorted({text for each in documents for text in each.queries}), 32
+        )
+        _encode_beside(
+            remembering,
+            sorted({texts[each.document_id] for each in documents} | {texts[x] for x in clicked}),
+            DESCRIPTION_TOKENS,
+        )
+        mapper = QueryMapper(remembering, index, self.preset, self.preset)
+        self.observation: Observation = Observer(mapper, remembering, queries).observe(
+            documents, texts, self._clicks, WholeReading(), self.preset.trust, advance
+        )
+
+    def outcomes(self, source: str | None = None) -> Outcomes:
+        """Return what the data set knows of the observed pairs, by the best source there is if none is named."""
+        chosen = source_of(self._evidence) if source is None else source
+        names = self.observation
+        return outcomes(chosen, self._evidence, names.query_ids, names.names)  # type: ignore[arg-type]
+
+    def calibrate(
+        self, weighs: str, known: Outcomes, aim: Aim
+    ) -> tuple[Calibration, QueryStatistics]:
+        """Return a calibration of the mapping; `weighs` names its columns (`COLUMNS`)."""
+        positions = {document.id: row for row, document in enumerate(self._documents)}
+        clicked = [positions[each] for row in self._clicks.values() for each in row]
+        groups = groups_by_clicks(np.bincount(clicked, minlength=len(positions)))
+        of_document = {
+            document.id: name
+            for name, is_member in groups.items()
+            for document, inside in zip(self._documents, is_member, strict=True)
+            if inside
+        }
+        calibrator = Calibrator(self.observation, self._encoder.name, self.preset, of_document)
+        return calibrator.calibrate(COLUMNS[weighs], known, aim)
+
+    def labels(self, calibration: Calibration, statistics: QueryStatistics) -> Pairs:
+        """Return the labels of the observed documents, as the service would give them."""
+        observation = self.observation
+        names = len(calibration.columns)
+        chances = calibration.probabilities(observation.rows[:, :names])
+        bars = statistics.bars(observation.queries)[observation.query_rows]
+        order = np.lexsort((-chances, observation.document_rows))
+        starts = np.searchsorted(observation.document_rows, observation.document_rows[order])
+        is_among_first = np.arange(len(order)) - starts < calibration.labels_per_document
+        is_enough = chances[order] >= np.maximum(bars[order], calibration.min_probability)
+        return _pairs(observation, order[is_among_first & is_enough])
+
+    def preset_labels(self) -> Pairs:
+        """Return the labels of the paper's preset, but for its limit of neighbours.
+
+        A train query counts if a trusted synthetic query of the document reaches tau among its nearest 20.
+        """
+        trusted = np.nan_to_num(self.observation.rows[:, 0], nan=-1.0)
+        return _pairs(self.observation, np.flatnonzero(trusted >= self.preset.min_similarity))
+
+
+def _pairs(observation: Observation, chosen: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Pairs:
+    labels: Pairs = {}
+    for row in chosen.tolist():
+        query = observation.queries[observation.query_rows[row]].id
+        document = observation.documents[observation.document_rows[row]].document_id
+        labels.setdefault(query, {})[document] = float(observation.rows[row, 1])
+    return labels
+
+
+def _encode_beside(encoder: RememberingEncoder, texts: Sequence[str], max_tokens: int) -> None:
+    """Let every core encode texts that will be asked for."""
+    steps = [texts[start : start + 256] for start in range(0, len(texts), 256)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda step: encoder.encode(step, max_tokens=max_tokens), steps))
