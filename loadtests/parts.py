@@ -19,8 +19,8 @@ from pathlib import Path
 from loadtests.results import Row, save
 from loadtests.validation import without_test
 from services.cli.generate import read_synthetic_queries
-from services.cli.offline_mapping import map_offline
 from services.cli.models import SHIPPED
+from services.cli.offline_mapping import map_offline
 from services.mapping.settings import MappingSettings
 from services.mapping.trust import Trust
 from services.training import baselines

@@ -16,8 +16,8 @@ from loadtests.results import Value, save
 from loadtests.validation import without_test
 from services.cli.generate import read_synthetic_queries
 from services.cli.models import SHIPPED
-from services.mapping.index_builder import build_index
-from services.mapping.mapper import QueryMapper
+from services.cli.offline_mapping import map_offline
+from services.mapping.rules import PresetRule
 from services.mapping.settings import MappingSettings
 from services.mapping.trust import Trust
 from services.training.arms import arms_named
@@ -26,7 +26,7 @@ from services.training.evaluation import Evaluation, evaluate
 from services.training.sources import Sources, Written, gather
 from services.training.train import Tower, TrainSettings, embed_documents
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Dataset, Pairs, read_dataset
+from shared.dataset import Dataset, read_dataset
 from shared.encoder import SentenceEncoder
 from shared.settings import CommonSettings
 
@@ -70,24 +70,15 @@ def measure(
     truth = {(q, d) for q in train for d in dataset.truth.get(q, {}) if d in read}
     table: list[dict[str, Value]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        index = build_index(
-            dataset.queries_of("train"), encoder, Path(scratch) / "index", lambda done, total: None
-        )
         for tau in TAUS:
-            mapper = QueryMapper(
+            labels = map_offline(
+                rows,
+                dataset.queries_of("train"),
                 encoder,
-                index,
-                trust=Trust.of(MappingSettings()),
-                min_similarity=tau,
-                neighbours=NEIGHBOURS,
+                Path(scratch) / "index",
+                lambda done, total: None,
+                preset=PresetRule(Trust.of(MappingSettings()), tau, NEIGHBOURS),
             )
-            labels: Pairs = {}
-            for start in range(0, len(rows), 64):
-                for mapped in mapper.map(rows[start : start + 64]):
-                    for label in mapped.labels:
-                        labels.setdefault(label.query_id, {})[mapped.document_id] = (
-                            label.similarity
-                        )
             pairs = {(query_id, d) for query_id, row in labels.items() for d in row}
             hits = len(pairs & truth)
             line: dict[str, Value] = {

@@ -7,10 +7,9 @@ from fastapi.testclient import TestClient
 from services.mapping.app import build_app
 from services.mapping.index_builder import build_index
 from services.mapping.index_files import read_manifest
-from services.mapping.mapper import QueryMapper
+from services.mapping.mapper import QueryMapper, preset_of
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import TrainQueryIndex
-from services.mapping.trust import Trust
 from shared.contracts.mapping import MapResponse
 from shared.dataset import Query
 from tests.support.encoders import BagOfWordsEncoder
@@ -29,13 +28,8 @@ def client_of(folder: Path) -> TestClient:
 
     def load() -> QueryMapper:
         index = TrainQueryIndex.load(folder, encoder=encoder.name, dimensions=encoder.dimensions)
-        return QueryMapper(
-            encoder,
-            index,
-            trust=Trust.of(settings),
-            min_similarity=settings.min_similarity,
-            neighbours=settings.neighbours,
-        )
+        preset = preset_of(settings)
+        return QueryMapper(encoder, index, preset, preset)
 
     return TestClient(build_app(settings, load), raise_server_exceptions=False)
 
@@ -111,6 +105,7 @@ def test_info_says_what_is_mapped_with(client: TestClient) -> None:
         "encoder": "words-1",
         "train_queries": 2,
         "index_version": 0,
+        "rule": "preset 0.6 10 0.5/-4.0/1",
         "trust": "0.5/-4.0/1",
         "min_similarity": 0.6,
         "neighbours": 10,

@@ -1,11 +1,14 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from services.mapping.mapper import QueryMapper
+from services.mapping.rules import PresetRule
 from services.mapping.train_query_index import TrainQueryIndex
 from services.mapping.trust import Trust
-from shared.contracts.synthetic_queries import Evidence, SyntheticQueries
+from shared.contracts.mapping import MapDocument
+from shared.contracts.synthetic_queries import Evidence
 from shared.dataset import Query
 from tests.support.encoders import BagOfWordsEncoder
 
@@ -29,17 +32,16 @@ def mapper(encoder: BagOfWordsEncoder) -> QueryMapper:
     vectors = encoder.encode(list(LOG.values()))
     encoder.calls.clear()
     index = TrainQueryIndex.build(queries, vectors, encoder=encoder.name)
-    return QueryMapper(
-        encoder,
-        index,
-        trust=Trust(min_support=0.5, min_log_probability=-4.0, min_queries=1),
+    preset = PresetRule(
+        Trust(min_support=0.5, min_log_probability=-4.0, min_queries=1),
         min_similarity=0.6,
         neighbours=3,
     )
+    return QueryMapper(encoder, index, preset, preset)
 
 
-def document(queries: Sequence[str], document_id: str = "d") -> SyntheticQueries:
-    return SyntheticQueries(document_id=document_id, queries=list(queries))
+def document(queries: Sequence[str], document_id: str = "d") -> MapDocument:
+    return MapDocument(document_id=document_id, queries=list(queries))
 
 
 def test_neighbours_that_reach_tau_become_labels_best_first(mapper: QueryMapper) -> None:
@@ -54,7 +56,7 @@ def test_neighbours_that_reach_tau_become_labels_best_first(mapper: QueryMapper)
 
 
 def test_what_the_slm_hardly_believed_leads_to_no_label(mapper: QueryMapper) -> None:
-    unsure = SyntheticQueries(
+    unsure = MapDocument(
         document_id="d",
         queries=["fishing boat", "old red wine"],
         evidence=[Evidence(1.0, -0.5), Evidence(0.25, -0.5)],
@@ -116,9 +118,10 @@ def test_documents_without_queries_get_no_labels(mapper: QueryMapper) -> None:
     assert mapper.map([document([])])[0].labels == []
 
 
-def test_a_request_may_ask_for_another_tau_and_other_neighbours(mapper: QueryMapper) -> None:
-    [everything] = mapper.map([document(["wine"])], min_similarity=-1, neighbours=5)
-    [nearest] = mapper.map([document(["wine"])], min_similarity=-1, neighbours=1)
+def test_another_tau_and_other_neighbours_may_decide(mapper: QueryMapper) -> None:
+    far = replace(mapper.preset, min_similarity=-1, neighbours=5)
+    [everything] = mapper.map([document(["wine"])], rule=far)
+    [nearest] = mapper.map([document(["wine"])], rule=replace(far, neighbours=1))
 
     assert len(everything.labels) == len(LOG)
     assert [label.rank for label in everything.labels] == [1, 2, 3, 4, 5]
@@ -126,9 +129,31 @@ def test_a_request_may_ask_for_another_tau_and_other_neighbours(mapper: QueryMap
 
 
 def test_tau_itself_is_reached(mapper: QueryMapper) -> None:
-    [mapped] = mapper.map([document(["wine"])], min_similarity=-1)
+    far = replace(mapper.preset, min_similarity=-1)
+    [mapped] = mapper.map([document(["wine"])], rule=far)
     last = mapped.labels[-1]
 
-    [again] = mapper.map([document(["wine"])], min_similarity=last.similarity)
+    [again] = mapper.map([document(["wine"])], rule=replace(far, min_similarity=last.similarity))
 
     assert again.labels[-1] == last
+
+
+def test_several_synthetic_queries_that_agree_are_counted(mapper: QueryMapper) -> None:
+    [mapped] = mapper.map([document(["very red wine", "red wine", "fishing boat"])])
+
+    agreement = {label.query_id: label.agreement for label in mapped.labels}
+    assert (agreement["red"], agreement["boat"]) == (2, 1)
+
+
+def test_among_some_train_queries_no_other_is_found(mapper: QueryMapper) -> None:
+    [mapped] = mapper.map([document(["fishing boat", "red wine"])], among=["red", "nobody"])
+
+    assert [(label.query_id, label.rank) for label in mapped.labels] == [("red", 1)]
+
+
+def test_the_policy_differs_where_the_rule_does(mapper: QueryMapper) -> None:
+    stricter = QueryMapper(
+        mapper.encoder, mapper.index, replace(mapper.preset, min_similarity=0.7), mapper.preset
+    )
+
+    assert stricter.policy != mapper.policy

@@ -244,7 +244,7 @@ def test_building_again_gives_the_same_files(tmp_path: Path) -> None:
     first = build()
     assert build() == first
     assert {path.name for path in first} == {
-        "documents.jsonl", "queries.jsonl", "clicks.tsv", "qrels.tsv", "new_intents.tsv",
+        "documents.jsonl", "queries.jsonl", "clicks.tsv", "impressions.tsv", "qrels.tsv",
         "dataset.json",
     }  # fmt: skip
 
