@@ -24,6 +24,7 @@ from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
     from services.mapping.calibration import Calibration
+    from services.mapping.calibrator import Aim
 
 
 class SourceName(StrEnum):
@@ -79,10 +80,8 @@ def calibrate(
     Without an aim, labels are taken until they hold as many right ones as the paper's preset would, by
     the calibration's own estimate. `skim labels remap` maps known documents anew.
     """
-    from services.cli.offline_mapping import OfflineCalibration
-    from services.mapping.calibration_files import remove_calibration, write_calibration
+    from services.mapping.calibration_files import remove_calibration
     from services.mapping.calibrator import Aim
-    from services.mapping.train_query_index import TrainQueryIndex
 
     common = CommonSettings()
     if preset:
@@ -90,29 +89,44 @@ def calibrate(
         print_json({"calibration": None, "reloaded": _reload(common)})
         return
     dataset = read_dataset(data_folder(folder), split=split)
-    encoder = SentenceEncoder(common.models / "encoder")
-    index = TrainQueryIndex.load(
-        common.mapping, encoder=encoder.name, dimensions=encoder.dimensions
-    )
     rows = _rows(folder, queries, dataset)[:documents]
-    with progress_bar("Looking at candidates") as advance:
-        offline = OfflineCalibration(dataset, rows, encoder, index, advance)
-    found, statistics = offline.calibrate(
-        weighs.value,
-        offline.outcomes(source),
-        Aim(
-            precision=precision,
-            labels_per_document=labels_per_document,
-            documents_per_query=documents_per_query,
-        ),
+    aim = Aim(
+        precision=precision,
+        labels_per_document=labels_per_document,
+        documents_per_query=documents_per_query,
     )
-    written = write_calibration(common.mapping, found, statistics)
+    written = calibrate_index(common, dataset, rows, weighs=weighs, source=source, aim=aim)
     reloaded = _reload(common)
     if as_json:
         print_json(written.model_dump(mode="json") | {"reloaded": reloaded})
         return
     out.print(_curve_table(written))
-    _say(written)
+    say(written)
+
+
+def calibrate_index(
+    common: CommonSettings,
+    dataset: Dataset,
+    rows: Sequence[SyntheticQueries],
+    *,
+    weighs: Weighs = Weighs.VERIFIED,
+    source: SourceName | None = None,
+    aim: Aim | None = None,
+) -> Calibration:
+    """Calibrate the index that the mapping service loads, and write the calibration beside it."""
+    from services.cli.offline_mapping import OfflineCalibration
+    from services.mapping.calibration_files import write_calibration
+    from services.mapping.calibrator import Aim
+    from services.mapping.train_query_index import TrainQueryIndex
+
+    encoder = SentenceEncoder(common.models / "encoder")
+    index = TrainQueryIndex.load(
+        common.mapping, encoder=encoder.name, dimensions=encoder.dimensions
+    )
+    with progress_bar("Calibrating the mapping") as advance:
+        offline = OfflineCalibration(dataset, rows, encoder, index, advance)
+    found, statistics = offline.calibrate(weighs.value, offline.outcomes(source), aim or Aim())
+    return write_calibration(common.mapping, found, statistics)
 
 
 def evaluate(
@@ -169,7 +183,8 @@ def _reload(common: CommonSettings) -> bool:
     return True
 
 
-def _say(calibration: Calibration) -> None:
+def say(calibration: Calibration) -> None:
+    """Tell on standard error what a calibration rests on and expects."""
     estimates = calibration.estimates
     err.print(
         f"Calibrated on {calibration.outcomes} candidates with known outcome ({calibration.source}), "

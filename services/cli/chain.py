@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from services.cli.console import err, progress_bar, progress_bar_with_note
-from services.cli.offline_mapping import map_offline
+from services.cli.kept_labels import KeptLabels
 from services.mapping.mapper import preset_of
 from services.mapping.settings import MappingSettings
 from services.training.arm_cache import ArmCache
@@ -20,8 +18,9 @@ from services.training.embeddings import CachedEncoder
 from services.training.simulation import DEFAULT_SHOWN, Kind, LoggingPolicy, SimulatedLog
 from services.training.sources import Log, Sources, Written, gather
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Dataset, Pairs, read_dataset, read_pairs, write_pairs
+from shared.dataset import Dataset, Pairs, read_dataset
 from shared.encoder import SentenceEncoder
+from shared.errors import InvalidInput
 from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class ChainSettings:
 
     towers: Sequence[Tower] = ("title", "metadata")
     min_similarity: float | None = None
-    """tau; the mapping service's setting if absent."""
+    """tau of the paper's preset; if absent, a mapping calibrated on impressions, else the setting."""
     shown: int | None = None
     """K of logs that are simulated; the folder's own if it says one, else the default."""
     is_fresh: bool = False
@@ -71,13 +70,21 @@ class Chain:
         self._folder, self._settings, self._labels = folder, settings, labels
         self._rows, self._rows_without_metadata = rows, rows_without_metadata
         self._kept = common.home / "evaluate"
-        self._mapper_encoder = SentenceEncoder(common.models / "encoder")
+        preset = preset_of(MappingSettings())
+        if settings.min_similarity is not None:
+            preset = replace(preset, min_similarity=settings.min_similarity)
+        self._kept_labels = KeptLabels(
+            self._kept,
+            SentenceEncoder(common.models / "encoder"),
+            preset,
+            is_fresh=settings.is_fresh,
+        )
         self._encoder = CachedEncoder(
             SentenceEncoder(common.models / "encoder", threads=0), self._kept / "vectors"
         )
         self._cache = ArmCache(self._kept, is_fresh=settings.is_fresh)
         self._policy: LoggingPolicy | None = None
-        self._clicks: Pairs | None = None
+        self._simulated: SimulatedLog | None = None
 
     @property
     def splits(self) -> list[str]:
@@ -99,7 +106,9 @@ class Chain:
         dataset = self._dataset(split)
         simulated = self.simulate(dataset, shown, "deterministic")
         stochastic = _log_of(self.simulate(dataset, shown, "stochastic"))
-        biased = replace(dataset, clicks=simulated.clicks, propensities={})
+        biased = replace(
+            dataset, clicks=simulated.clicks, impressions=simulated.impressions, propensities={}
+        )
         return self._evaluate(split, biased, stochastic, arms, ("title",), f", {shown} shown")
 
     @property
@@ -129,14 +138,14 @@ class Chain:
         dataset = read_dataset(self._folder, split=None if split == DEFAULT_SPLIT else split)
         if dataset.clicks or not _has_truth_to_log(dataset):
             return dataset
-        if self._clicks is None:
-            simulated = self.simulate(dataset, self.shown, "deterministic")
-            self._clicks = simulated.clicks
+        if self._simulated is None:
+            self._simulated = self.simulate(dataset, self.shown, "deterministic")
             _say(
                 f"No clicks.tsv: simulated a log that shows {self.shown} documents a query and "
-                f"{simulated.exposure:.1%} of the truth"
+                f"{self._simulated.exposure:.1%} of the truth"
             )
-        return replace(dataset, clicks=self._clicks)
+        log = self._simulated
+        return replace(dataset, clicks=log.clicks, impressions=log.impressions)
 
     def _evaluate(
         self,
@@ -151,8 +160,8 @@ class Chain:
         from services.training.train import TrainSettings, embed_documents
 
         sources: dict[Tower, Sources] = {}
-        written = self._written(self._rows, dataset, split, self._labels)
-        without = self._written(self._rows_without_metadata, dataset, split, None)
+        written = self._written(dataset, split)
+        without = self._without_metadata(dataset, split)
         for tower in towers:
             with progress_bar(f"Encoding documents ({tower})") as advance:
                 described = embed_documents(dataset.documents, self._encoder, tower, advance)
@@ -184,48 +193,38 @@ class Chain:
             _say(f"{split}{note}: {arm} is left out: {reason}")
         return result
 
-    def _written(
-        self,
-        rows: Sequence[SyntheticQueries] | None,
-        dataset: Dataset,
-        split: str,
-        labels: Pairs | None,
-    ) -> Written | None:
-        if rows is None:
+    def _written(self, dataset: Dataset, split: str) -> Written | None:
+        """Map synthetic queries: calibrated where the log says what it showed, and by the preset."""
+        if self._rows is None:
             return None
-        if labels is not None and split == DEFAULT_SPLIT:
-            return Written(rows, labels)
-        known = {document.id for document in dataset.documents}
-        rows = [row for row in rows if row.document_id in known]
-        return Written(rows, self._mapped(rows, dataset, split))
+        if self._labels is not None and split == DEFAULT_SPLIT:
+            return Written(self._rows, self._labels)
+        rows = _of_documents(self._rows, dataset)
+        title = f"Mapping to the train queries of {split}"
+        preset = self._kept_labels.by_preset(dataset, rows, title)
+        if not dataset.impressions or self._settings.min_similarity is not None:
+            return Written(rows, preset)
+        try:
+            labels = self._kept_labels.calibrated(dataset, rows, f"{title}, calibrated")
+        except InvalidInput as error:
+            _say(f"{split}: the paper's preset maps ({error})")
+            return Written(rows, preset)
+        return Written(rows, labels, preset)
 
-    def _mapped(self, rows: Sequence[SyntheticQueries], dataset: Dataset, split: str) -> Pairs:
-        """Map synthetic queries to the split's train queries, or read what an earlier run mapped."""
-        queries = dataset.queries_of("train")
-        preset = preset_of(MappingSettings())
-        if self._settings.min_similarity is not None:
-            preset = replace(preset, min_similarity=self._settings.min_similarity)
-        facts = [self._mapper_encoder.name, preset.name]
-        digest = hashlib.sha256(orjson.dumps(facts))
-        for row in (*rows, *queries):
-            digest.update(row.model_dump_json().encode() + b"\n")
-        kept = self._kept / f"{digest.hexdigest()}.labels.tsv"
-        if kept.exists() and not self._settings.is_fresh:
-            return read_pairs(kept)
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            progress_bar(f"Mapping to the train queries of {split}") as advance,
-        ):
-            labels = map_offline(
-                rows,
-                queries,
-                self._mapper_encoder,
-                Path(scratch) / "index",
-                advance,
-                preset=preset,
-            )
-        write_pairs(kept, labels)
-        return labels
+    def _without_metadata(self, dataset: Dataset, split: str) -> Written | None:
+        """Map what was written from titles alone: by the preset, since a calibrated mapping reads metadata."""
+        if self._rows_without_metadata is None:
+            return None
+        rows = _of_documents(self._rows_without_metadata, dataset)
+        title = f"Mapping what was written from titles ({split})"
+        return Written(rows, self._kept_labels.by_preset(dataset, rows, title))
+
+
+def _of_documents(
+    rows: Sequence[SyntheticQueries], dataset: Dataset
+) -> Sequence[SyntheticQueries]:
+    known = {document.id for document in dataset.documents}
+    return [row for row in rows if row.document_id in known]
 
 
 def _has_truth_to_log(dataset: Dataset) -> bool:

@@ -20,6 +20,7 @@ from rich import box
 from rich.table import Table
 
 from services.cli.augment import labels_of, post_and_follow
+from services.cli.calibration import SourceName, calibrate_index, say
 from services.cli.console import err, out, print_json, progress_bar
 from services.cli.generate import card_of, read_synthetic_queries
 from services.cli.mapping import build_train_index
@@ -157,6 +158,10 @@ def _suite(home: Path) -> Iterator[CommonSettings]:
     with progress_bar("Indexing train queries") as advance:
         encoder = SentenceEncoder(settings.models / "encoder")
         build_train_index(settings, dataset.queries_of("train"), encoder, advance)
+    known = {document.id for document in dataset.documents}
+    written = [row for each, row in _committed_queries(settings).items() if each in known]
+    if written:
+        say(calibrate_index(settings, dataset, written, source=SourceName.IMPRESSIONS))
     try:
         _run_suite_command("up", environment)
         yield settings

@@ -22,6 +22,7 @@ from shared.errors import InvalidInput
 
 LEAST_OUTCOMES = 30
 """Of each kind, right and wrong; fewer calibrate nothing."""
+_MOST_OUTCOMES = 200_000
 BY_SIMILARITY = ("trusted_similarity",)
 """tau alone, calibrated."""
 BY_EVIDENCE = (*COLUMNS, "log_reach")
@@ -114,7 +115,7 @@ def probabilities(model: Logistic, rows: Rows, corrected_by: float) -> Floats:
 
 
 def fit(names: Sequence[str], rows: Rows, outcomes: NDArray[np.bool_]) -> Logistic:
-    """Fit a model on candidates whose outcome is known.
+    """Fit a model on candidates whose outcome is known, of very many on some.
 
     Raises:
         InvalidInput: too few of either kind.
@@ -125,6 +126,9 @@ def fit(names: Sequence[str], rows: Rows, outcomes: NDArray[np.bool_]) -> Logist
             f"{right} right and {len(outcomes) - right} wrong candidates are known; a calibration "
             f"needs {LEAST_OUTCOMES} of each"
         )
+    if len(outcomes) > _MOST_OUTCOMES:
+        some = np.random.default_rng(0).choice(len(outcomes), _MOST_OUTCOMES, replace=False)
+        rows, outcomes = rows[some], outcomes[some]
     return fit_logistic(names, rows, outcomes)
 
 

@@ -95,7 +95,7 @@ class Calibrator:
         chances = probabilities(model, rows, corrected_by)
         is_preset = self._is_preset()
         bars = self._bars(chances, aim.documents_per_query)
-        threshold = self._threshold(chances, is_preset, aim, explored)
+        threshold = float(_just_below(self._threshold(chances, is_preset, aim, explored)))
         kept = chances >= np.maximum(bars[self._observation.query_rows], threshold)
         statistics = self._observation.statistics
         bounds = self._preset.trust
@@ -167,7 +167,8 @@ class Calibrator:
         starts = np.searchsorted(queries[order], np.arange(len(bars)))
         ends = np.append(starts[1:], len(queries))
         is_hub = ends - starts > documents_per_query
-        bars[is_hub] = chances[order[starts[is_hub] + documents_per_query - 1]]
+        last = order[starts[is_hub] + documents_per_query - 1]
+        bars[is_hub] = _just_below(chances[last])
         return bars
 
     def _curve(self, outcomes: Outcomes, corrected_by: float) -> list[Bin]:
@@ -188,9 +189,18 @@ class Calibrator:
                         below_similarity=min(high, 1.0),
                         candidates=int(inside.sum()),
                         judged=of,
-                        precision=min(1.0, right / max(of, 1) / corrected_by),
-                        low=min(1.0, bounds[0] / corrected_by),
-                        high=min(1.0, bounds[1] / corrected_by),
+                        precision=_share(right / max(of, 1) / corrected_by),
+                        low=_share(bounds[0] / corrected_by),
+                        high=_share(bounds[1] / corrected_by),
                     )
                 )
         return curve
+
+
+def _share(value: float) -> float:
+    return round(min(1.0, value), 4)
+
+
+def _just_below(chance: float | Floats) -> Floats:
+    """Return a millionth or less below, so that what set a threshold reaches it whatever the rounding of sums."""
+    return np.asarray(np.floor(np.asarray(chance) * 1e6 - 0.01) / 1e6)

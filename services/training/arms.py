@@ -44,6 +44,7 @@ ARMS: Sequence[Arm] = (
     Arm("unmapped_no_metadata", baselines.unmapped_no_metadata),
     Arm("unmapped", baselines.unmapped),
     Arm("skim_no_metadata", baselines.skim_no_metadata),
+    Arm("skim_preset", baselines.skim_preset),
     Arm("skim", baselines.skim),
     Arm("skim_and_unmapped", baselines.skim_and_unmapped),
     Arm("mar", baselines.missing_at_random),
@@ -52,7 +53,7 @@ ARMS: Sequence[Arm] = (
     Arm("ips", baselines.ips_estimated, log="stochastic"),
     Arm("ips_golden", baselines.ips_golden, log="stochastic"),
     Arm("lever_ips", baselines.lever_ips, log="stochastic"),
-    Arm("skim_stochastic", baselines.skim, log="stochastic"),
+    Arm("skim_stochastic", baselines.skim_of_any_log, log="stochastic"),
 )
 OF_EXPOSURE = (
     *("clicks", "skim", "skim_and_unmapped"),

@@ -34,6 +34,7 @@ _SYNTHETIC = "synthetic queries (--queries FILE, written by `skim generate`)"
 _SYNTHETIC_WITHOUT = (
     "synthetic queries written from titles alone (--queries-without-metadata FILE)"
 )
+_PRESET = "another mapping than the paper's preset (impressions or judgements to calibrate with)"
 _TRUTH = "truth of train queries (qrels.tsv)"
 
 
@@ -46,6 +47,20 @@ def skim(sources: Sources) -> Supervision:
     """Clicks and the labels that synthetic queries were mapped to (Prakash et al., KDD 2025)."""
     written = needed(sources.written, _SYNTHETIC)
     return with_titles(_clicks_and(sources, written.labels), sources.documents)
+
+
+def skim_preset(sources: Sources) -> Supervision:
+    """SKIM with the labels of the paper's preset, whatever the log says of them."""
+    written = needed(sources.written, _SYNTHETIC)
+    labels = needed(written.preset_labels, _PRESET)
+    return with_titles(_clicks_and(sources, labels), sources.documents)
+
+
+def skim_of_any_log(sources: Sources) -> Supervision:
+    """SKIM where the log is another than the one that the mapping was calibrated on: by the paper's preset."""
+    written = needed(sources.written, _SYNTHETIC)
+    labels = written.preset_labels or written.labels
+    return with_titles(_clicks_and(sources, labels), sources.documents)
 
 
 def skim_no_metadata(sources: Sources) -> Supervision:

@@ -68,6 +68,7 @@ class EvaluationResult(Contract):
     """Arm -> why it has no row."""
     labels: LabelQuality
     taus: list[LabelQuality]
+    """Of the paper's preset, at other tau."""
 
 
 class Evaluation:
@@ -187,6 +188,7 @@ def evaluate(
         rows[section], gains[section] = _table(evaluation.measurement, rankings)
     one = next(iter(sources.values()))
     labels = {} if one.written is None else one.written.labels
+    by_tau = labels if one.written is None else one.written.preset_labels or labels
     measurement = evaluation.measurement
     return EvaluationResult(
         split=split_name,
@@ -201,7 +203,7 @@ def evaluate(
         gains=gains,
         left_out=left_out,
         labels=label_quality(labels, one.truth, one.log.clicks),
-        taus=[label_quality(labels, one.truth, one.log.clicks, tau=tau) for tau in TAUS],
+        taus=[label_quality(by_tau, one.truth, one.log.clicks, tau=tau) for tau in TAUS],
     )
 
 

@@ -35,7 +35,9 @@ class Written:
 
     synthetic_queries: Sequence[SyntheticQueries]
     labels: Pairs
-    """Train query id -> document id -> similarity."""
+    """Train query id -> document id -> similarity; by a calibrated mapping where one could be calibrated."""
+    preset_labels: Pairs = field(default_factory=dict)
+    """The same by the paper's preset, where it is another mapping."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def gather(
         if made is None:
             return None
         known = [row for row in made.synthetic_queries if row.document_id in positions]
-        return Written(known, _of_train(made.labels))
+        return Written(known, _of_train(made.labels), _of_train(made.preset_labels))
 
     return Sources(
         documents=dataset.documents,

@@ -245,7 +245,7 @@ def test_building_again_gives_the_same_files(tmp_path: Path) -> None:
     assert build() == first
     assert {path.name for path in first} == {
         "documents.jsonl", "queries.jsonl", "clicks.tsv", "impressions.tsv", "qrels.tsv",
-        "dataset.json",
+        "new_intents.tsv", "dataset.json",
     }  # fmt: skip
 
 
