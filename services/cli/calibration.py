@@ -117,9 +117,12 @@ def calibrate_index(
     from services.cli.offline_mapping import OfflineCalibration
     from services.mapping.calibration_files import write_calibration
     from services.mapping.calibrator import Aim
+    from services.mapping.encoders import open_encoder
+    from services.mapping.index_files import read_manifest
     from services.mapping.train_query_index import TrainQueryIndex
 
-    encoder = SentenceEncoder(common.models / "encoder")
+    named = read_manifest(common.mapping).encoder
+    encoder = open_encoder(common.models, common.mapping, named)
     index = TrainQueryIndex.load(
         common.mapping, encoder=encoder.name, dimensions=encoder.dimensions
     )

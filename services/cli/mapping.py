@@ -10,12 +10,13 @@ import typer
 
 from services.cli import calibration
 from services.cli.console import Advance, print_json, progress_bar
+from services.mapping.encoders import keep_encoders, open_encoder
 from services.mapping.index_builder import build_index
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import HnswParameters
 from shared.clients import MappingClient
 from shared.dataset import Query, read_dataset
-from shared.encoder import SentenceEncoder
+from shared.encoder import TextEncoder
 from shared.errors import Unavailable
 from shared.settings import CommonSettings
 
@@ -30,11 +31,18 @@ app.command()(calibration.evaluate)
 def build(
     folder: Annotated[Path, typer.Argument(help="Data folder whose train queries are indexed.")],
     split: Annotated[str | None, typer.Option(help="Another split, of FOLDER/splits.")] = None,
+    encoders: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--encoder", help="Encoder folder, of a bundle say; two are two views, joined."
+        ),
+    ] = None,
 ) -> None:
     """Index the train queries of a data folder; a running mapping service takes the new index at once."""
     common = CommonSettings()
     queries = read_dataset(folder, split=split).queries_of("train")
-    encoder = SentenceEncoder(common.models / "encoder")
+    name = keep_encoders(common.models, common.mapping, encoders) if encoders else None
+    encoder = open_encoder(common.models, common.mapping, name)
     with progress_bar("Indexing train queries") as advance:
         build_train_index(common, queries, encoder, advance)
     print_json(
@@ -43,7 +51,7 @@ def build(
 
 
 def build_train_index(
-    common: CommonSettings, queries: Sequence[Query], encoder: SentenceEncoder, advance: Advance
+    common: CommonSettings, queries: Sequence[Query], encoder: TextEncoder, advance: Advance
 ) -> None:
     """Write the index that the mapping service loads."""
     settings = MappingSettings()

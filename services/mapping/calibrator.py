@@ -42,7 +42,7 @@ class Aim:
     """The least precision that is expected of all labels together."""
     recall: float | None = None
     """The share of pairs clicked under random exposure that become labels."""
-    share_of_preset: float = 1.0
+    share_of_preset: float = 1.05
     """Right labels, by the calibration's own estimate, as a share of those the paper's preset takes."""
     labels_per_document: int = 64
     documents_per_query: int | None = None

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from services.mapping.calibration_files import read_calibration
 from services.mapping.candidates import Candidate, Reach
+from services.mapping.encoders import open_encoder
+from services.mapping.index_files import read_manifest
 from services.mapping.remembering_encoder import RememberingEncoder
 from services.mapping.rules import CalibratedRule, MappingRule, PresetRule, Reading
 from services.mapping.scorers import DocumentScorer
@@ -20,7 +22,7 @@ from services.mapping.train_query_index import TrainQueryIndex
 from services.mapping.trust import Trust
 from shared.contracts.mapping import MapDocument, MappedDocument
 from shared.dataset import Query
-from shared.encoder import SentenceEncoder, TextEncoder
+from shared.encoder import TextEncoder
 
 Near = Mapping[str, Sequence[tuple[Query, float]]]
 """Text of a synthetic query -> the train queries near to it with their cosines, nearest first."""
@@ -115,16 +117,17 @@ class QueryMapper:
 
 
 def open_mapper(models: Path, folder: Path, settings: MappingSettings) -> QueryMapper:
-    """Load the mapping encoder from `models/encoder`, the index and its calibration from `folder`.
+    """Load the index from `folder` with its calibration, and the encoder it was built with.
 
     Without a calibration, or with `rule` set to the preset, the paper's preset decides.
 
     Raises:
         NotFound: encoder or index are missing; the message says what to run.
         Damaged: a file is not what its manifest says.
-        Conflict: the index or the calibration was made with another encoder.
+        Conflict: the encoder of the index is not here, or the calibration is another encoder's.
     """
-    encoder = RememberingEncoder(SentenceEncoder(models / "encoder"), settings.remembered_texts)
+    named = read_manifest(folder).encoder
+    encoder = RememberingEncoder(open_encoder(models, folder, named), settings.remembered_texts)
     index = TrainQueryIndex.load(
         folder, encoder=encoder.name, dimensions=encoder.dimensions, ef=settings.ef
     )

@@ -36,7 +36,7 @@ DATASET = Dataset(
         for query in range(5)
     },
 )
-LEFT_OUT = {"unmapped_no_metadata", "skim_no_metadata"}
+LEFT_OUT = {"skim_preset", "unmapped_no_metadata", "skim_no_metadata"}
 
 
 @pytest.fixture

@@ -151,12 +151,13 @@ def test_similarity_alone_is_tau(observation: Observation, outcomes: Outcomes) -
     assert (np.diff(chances[similarities > 0][order]) >= -1e-9).all()
 
 
-def test_without_an_aim_it_keeps_as_many_right_labels_as_the_preset(
+def test_it_keeps_as_many_right_labels_as_the_preset_or_a_share_of_them(
     observation: Observation, outcomes: Outcomes
 ) -> None:
-    estimates = calibrated(observation, outcomes)[0].estimates
+    aim = Aim(share_of_preset=0.9)
+    estimates = calibrated(observation, outcomes, aim)[0].estimates
 
-    assert estimates.right == pytest.approx(estimates.preset_right, rel=0.02)
+    assert estimates.right == pytest.approx(0.9 * estimates.preset_right, rel=0.02)
     assert estimates.labels < estimates.preset_labels
 
 
