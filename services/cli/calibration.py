@@ -119,13 +119,11 @@ def calibrate_index(
     from services.mapping.calibrator import Aim
     from services.mapping.encoders import open_encoder
     from services.mapping.index_files import read_manifest
-    from services.mapping.train_query_index import TrainQueryIndex
+    from services.mapping.train_queries import TrainQueries
 
     named = read_manifest(common.mapping).encoder
     encoder = open_encoder(common.models, common.mapping, named)
-    index = TrainQueryIndex.load(
-        common.mapping, encoder=encoder.name, dimensions=encoder.dimensions
-    )
+    index = TrainQueries.load(common.mapping, encoder, is_owner=False).index
     with progress_bar("Calibrating the mapping") as advance:
         offline = OfflineCalibration(dataset, rows, encoder, index, advance)
     found, statistics = offline.calibrate(weighs.value, offline.outcomes(source), aim or Aim())

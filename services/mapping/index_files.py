@@ -1,20 +1,31 @@
-"""The files of a train-query index, each verified before it is loaded.
+"""The files of a train-query index: written whole, moved into place, verified before they are loaded.
 
-manifest.json             encoder, dimensions, counts, sha256 of the two files it names
+manifest.json             encoder, dimensions, counts, version, sha256 of the two files it names
 index-DIGEST.hnsw         hnswlib, inner product of unit vectors; row n is line n of
 queries-DIGEST.jsonl      the train queries
+journal-DIGEST-VERSION.bin what changed since, of that index at that version (journal.py)
 """
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
+import time
 from pathlib import Path
 from typing import Literal
 
+import hnswlib
 from pydantic import ValidationError
 
+from services.mapping.train_query_index import (
+    DEFAULT_EF,
+    HnswParameters,
+    TrainQueryIndex,
+    check_split,
+)
 from shared.contracts.base import Contract
-from shared.errors import Damaged, NotFound
+from shared.dataset import read_queries, write_rows
+from shared.errors import Conflict, Damaged, NotFound
 
 MANIFEST = "manifest.json"
 BUILD_COMMAND = "skim mapping build"
@@ -36,8 +47,28 @@ class IndexManifest(Contract):
     train_queries: int
     m: int
     ef_construction: int
+    ef: int | None = None
+    """Neighbours kept while searching, where the build measured that it needs more than is usual."""
+    recall_above_tau: float | None = None
+    """Share of the neighbours above tau that the graph found when it was built."""
+    version: int = 0
+    policy: str = ""
+    """What mapped when it was written."""
     index: FileEntry
     queries: FileEntry
+
+    @property
+    def journal(self) -> str:
+        """Return the name of the journal of what changed since: of this index as it was at this version."""
+        return f"journal-{self.index.sha256[:12]}-{self.version}.bin"
+
+
+def next_version(after: int) -> int:
+    """Return the version of a change now: microseconds since 1970, always above the one before.
+
+    So it grows too where a folder is lost and built anew.
+    """
+    return max(after + 1, time.time_ns() // 1_000)
 
 
 def read_manifest(folder: Path) -> IndexManifest:
@@ -53,13 +84,100 @@ def read_manifest(folder: Path) -> IndexManifest:
         raise Damaged(f"{path}: {where}: {first['msg']}") from error
 
 
-def files_of(folder: Path) -> set[str]:
-    """Return the files of the index that is in `folder`; none if there is none or it is damaged."""
-    try:
-        manifest = read_manifest(folder)
-    except (NotFound, Damaged):
-        return set()
-    return {manifest.index.name, manifest.queries.name}
+def save_index(
+    index: TrainQueryIndex,
+    folder: Path,
+    *,
+    policy: str = "",
+    ef: int | None = None,
+    recall: float | None = None,
+    journal: bytes = b"",
+) -> IndexManifest:
+    """Write an index that has no changes of its own, and drop the one it replaces.
+
+    Readers see one or the other; killed at any point, the folder holds one of the two.
+
+    Args:
+        index: its graph and queries are written.
+        folder: made if it is missing.
+        policy: what maps by it.
+        ef: to search it with.
+        recall: that was measured.
+        journal: records that go with it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    replaced = _files_of(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as scratch:
+        new_graph, new_queries = Path(scratch) / "index.hnsw", Path(scratch) / "queries.jsonl"
+        index.graph.save_index(str(new_graph))
+        write_rows(new_queries, index.queries)
+        manifest = IndexManifest(
+            encoder=index.encoder,
+            dimensions=index.dimensions,
+            train_queries=len(index),
+            m=index.parameters.m,
+            ef_construction=index.parameters.ef_construction,
+            ef=ef,
+            recall_above_tau=recall,
+            version=index.version,
+            policy=policy,
+            index=move_in(new_graph, folder),
+            queries=move_in(new_queries, folder),
+        )
+        if journal:
+            new_journal = Path(scratch) / "journal.bin"
+            new_journal.write_bytes(journal)
+            new_journal.replace(folder / manifest.journal)
+        new_manifest = Path(scratch) / MANIFEST
+        new_manifest.write_text(manifest.model_dump_json(indent=2) + "\n")
+        new_manifest.replace(folder / MANIFEST)
+    for name in replaced - {manifest.index.name, manifest.queries.name, manifest.journal}:
+        (folder / name).unlink(missing_ok=True)
+    return manifest
+
+
+def load_index(
+    folder: Path, *, encoder: str, dimensions: int, ef: int | None = None
+) -> TrainQueryIndex:
+    """Verify the files in `folder`, then load them; its journal is not read.
+
+    Args:
+        folder: where `save_index` wrote.
+        encoder: name of the encoder that will make the vectors searched with.
+        dimensions: their length.
+        ef: neighbours kept while searching; the manifest's is taken if it is larger.
+
+    Raises:
+        NotFound: there is no index.
+        Damaged: a file is missing or is not what the manifest says.
+        Conflict: the index was built with another encoder.
+    """
+    manifest = read_manifest(folder)
+    if (manifest.encoder, manifest.dimensions) != (encoder, dimensions):
+        raise Conflict(
+            f"{folder}: built with {manifest.encoder} ({manifest.dimensions} dimensions), but "
+            f"the encoder is {encoder} ({dimensions}); run `{BUILD_COMMAND}` again"
+        )
+    for entry in (manifest.index, manifest.queries):
+        verify(folder, entry)
+    queries = list(read_queries(folder / manifest.queries.name))
+    check_split(queries)
+    graph = hnswlib.Index(space="ip", dim=dimensions)
+    graph.load_index(str(folder / manifest.index.name))
+    if not len(queries) == manifest.train_queries == graph.get_current_count():
+        raise Damaged(
+            f"{folder}: the manifest says {manifest.train_queries} train queries, the list has "
+            f"{len(queries)}, the graph {graph.get_current_count()}"
+        )
+    return TrainQueryIndex(
+        graph,
+        queries,
+        encoder=encoder,
+        dimensions=dimensions,
+        parameters=HnswParameters(manifest.m, manifest.ef_construction),
+        ef=max(ef or 0, manifest.ef or 0) or DEFAULT_EF,
+        version=manifest.version,
+    )
 
 
 def move_in(file: Path, folder: Path) -> FileEntry:
@@ -78,6 +196,15 @@ def verify(folder: Path, entry: FileEntry) -> None:
     sha256 = _sha256_of(path)
     if sha256 != entry.sha256:
         raise Damaged(f"{path}: sha256 is {sha256}, {MANIFEST} says {entry.sha256}")
+
+
+def _files_of(folder: Path) -> set[str]:
+    """Return the files of the index that is in `folder`; none if there is none or it is damaged."""
+    try:
+        manifest = read_manifest(folder)
+    except (NotFound, Damaged):
+        return set()
+    return {manifest.index.name, manifest.queries.name, manifest.journal}
 
 
 def _sha256_of(path: Path) -> str:

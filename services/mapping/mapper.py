@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.mapping.calibration_files import read_calibration
 from services.mapping.candidates import Candidate, Reach
-from services.mapping.encoders import open_encoder
-from services.mapping.index_files import read_manifest
-from services.mapping.remembering_encoder import RememberingEncoder
-from services.mapping.rules import CalibratedRule, MappingRule, PresetRule, Reading
-from services.mapping.scorers import DocumentScorer
+from services.mapping.rules import MappingRule, PresetRule, Reading
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import TrainQueryIndex
 from services.mapping.trust import Trust
@@ -114,32 +108,6 @@ class QueryMapper:
             text: [each for each in row if each[1] >= reading.least_similarity]
             for text, row in zip(texts, found, strict=True)
         }
-
-
-def open_mapper(models: Path, folder: Path, settings: MappingSettings) -> QueryMapper:
-    """Load the index from `folder` with its calibration, and the encoder it was built with.
-
-    Without a calibration, or with `rule` set to the preset, the paper's preset decides.
-
-    Raises:
-        NotFound: encoder or index are missing; the message says what to run.
-        Damaged: a file is not what its manifest says.
-        Conflict: the encoder of the index is not here, or the calibration is another encoder's.
-    """
-    named = read_manifest(folder).encoder
-    encoder = RememberingEncoder(open_encoder(models, folder, named), settings.remembered_texts)
-    index = TrainQueryIndex.load(
-        folder, encoder=encoder.name, dimensions=encoder.dimensions, ef=settings.ef
-    )
-    preset = preset_of(settings)
-    rule: MappingRule = preset
-    if settings.rule == "calibrated":
-        found = read_calibration(folder, encoder.name, encoder.dimensions)
-        if found is not None:
-            calibration, statistics = found
-            scorer = DocumentScorer(encoder, index, statistics)
-            rule = CalibratedRule(calibration, statistics, [scorer])
-    return QueryMapper(encoder, index, rule, preset)
 
 
 def preset_of(settings: MappingSettings) -> PresetRule:

@@ -37,6 +37,14 @@ class MappingSettings(ServerSettings):
     """Neighbours kept while the index is built; more is a better graph and a longer build."""
     ef: int = Field(default=128, ge=10)
     """Neighbours kept while searching; more is a better and slower search."""
+    recent_queries: int = Field(default=10_000, ge=1)
+    """Train queries put since the graph was built that start its building anew; they are compared one by one."""
+    deleted_share: float = Field(default=0.2, gt=0, le=1)
+    """Share of deleted ones that does the same."""
+    remembered_changes: int = Field(default=100_000, ge=1)
+    """Ids of train queries whose change is told to those who follow; who is further behind maps everything anew."""
+    max_lines: int = Field(default=10_000, ge=1)
+    """Train queries of one PUT or DELETE."""
     remembered_texts: int = Field(default=50_000, ge=0)
     """Synthetic queries whose vectors are kept, 1.5 KB each: mapping anew costs no encoding of these."""
     threads: int | None = Field(default=None, ge=1)

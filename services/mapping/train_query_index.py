@@ -1,32 +1,29 @@
-"""HNSW over the vectors of the train queries: build, save, load, search."""
+"""HNSW over the vectors of the train queries, and what changed since it was built: build, search, put, delete."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
-from services.mapping.index_files import (
-    BUILD_COMMAND,
-    MANIFEST,
-    IndexManifest,
-    files_of,
-    move_in,
-    read_manifest,
-    verify,
-)
-from shared.dataset import Query, read_queries, write_rows
-from shared.errors import Conflict, Damaged, InvalidInput
+from shared.dataset import Query
+from shared.errors import InvalidInput
 
 _SEED = 1
-_ROWS_PER_STEP = 1_024
+_ROWS_PER_STEP, _ROWS_INSERTED = 1_024, 2_048
+
+Vectors = NDArray[np.float32]
+"""(any, dimensions) float32 unit vectors."""
+Progress = Callable[[int, int], None]
+"""Called with the train queries done so far and their total."""
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Positions and cosines, nearest first."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +41,52 @@ Threads that insert at once race, and now and then leave a row that its own vect
 DEFAULT_EF = 128
 
 
+@dataclass(frozen=True)
+class _State:
+    """One consistent view. Searches take it once; a change makes another and leaves this one as it is."""
+
+    graph: hnswlib.Index
+    """Its labels are the first positions."""
+    queries: Sequence[Query]
+    """Of the graph."""
+    recent: Sequence[Query]
+    """Put since; their positions follow."""
+    recent_vectors: Vectors
+    is_deleted: NDArray[np.bool_]
+    """(positions,)"""
+    version: int
+
+    @property
+    def deleted(self) -> int:
+        return int(self.is_deleted.sum())
+
+    def query(self, position: int) -> Query:
+        size = len(self.queries)
+        return self.queries[position] if position < size else self.recent[position - size]
+
+    def vectors(self, positions: NDArray[np.int64]) -> Vectors:
+        size = len(self.queries)
+        in_graph = positions < size
+        vectors = np.empty((len(positions), self.graph.dim), dtype=np.float32)
+        if in_graph.any():
+            vectors[in_graph] = self.graph.get_items(positions[in_graph], return_type="numpy")
+        vectors[~in_graph] = self.recent_vectors[positions[~in_graph] - size]
+        return vectors
+
+
 class TrainQueryIndex:
-    """Finds the train queries nearest to a vector. Safe to search from several threads.
+    """Finds the train queries nearest to a vector. Safe to search and change from several threads.
+
+    What is put is searched exactly until the graph is built anew (`compacted`), what is deleted is passed over.
 
     Args:
         graph: a filled hnswlib index whose labels are positions in `queries`.
-        queries: the train queries, at least one.
+        queries: the train queries, at least one, each id once.
         encoder: name of the encoder of the vectors.
         dimensions: length of the vectors.
         parameters: how the graph was built.
         ef: neighbours kept while searching; more is a better and slower search.
+        version: see there.
     """
 
     def __init__(
@@ -65,42 +98,81 @@ class TrainQueryIndex:
         dimensions: int,
         parameters: HnswParameters,
         ef: int = DEFAULT_EF,
+        version: int = 0,
     ) -> None:
-        self.queries = queries
         self.encoder = encoder
         self.dimensions = dimensions
         self.parameters = parameters
-        self._graph = graph
-        self._graph.set_ef(ef)
+        self.ef = ef
+        graph.set_ef(ef)
+        self._changing = threading.Lock()
+        self._positions = {query.id: position for position, query in enumerate(queries)}
+        self._state = _State(
+            graph,
+            queries,
+            (),
+            np.empty((0, dimensions), dtype=np.float32),
+            np.zeros(len(queries), dtype=np.bool_),
+            version,
+        )
 
     def __len__(self) -> int:
-        return len(self.queries)
+        state = self._state
+        return len(state.is_deleted) - state.deleted
+
+    @property
+    def version(self) -> int:
+        """Return a number that grows with every change to the train queries; 0 before the first."""
+        return self._state.version
+
+    @property
+    def queries(self) -> list[Query]:
+        """Return the train queries there are, by position."""
+        state = self._state
+        return [state.query(int(row)) for row in np.flatnonzero(~state.is_deleted)]
+
+    @property
+    def graph(self) -> hnswlib.Index:
+        """Return the graph, without what was put since it was built and with what was deleted."""
+        return self._state.graph
+
+    @property
+    def changed(self) -> tuple[int, float]:
+        """Return how many were put since the graph was built, and which share of all is deleted."""
+        state = self._state
+        return len(state.recent), state.deleted / max(len(state.is_deleted), 1)
 
     @classmethod
     def build(
         cls,
         queries: Sequence[Query],
-        vectors: NDArray[np.float32],
+        vectors: Vectors,
         *,
         encoder: str,
         parameters: HnswParameters = DEFAULT_PARAMETERS,
         ef: int = DEFAULT_EF,
         threads: int | None = None,
+        version: int = 0,
+        progress: Progress | None = None,
     ) -> Self:
         """Build the graph in memory.
 
         Args:
-            queries: train queries only, at least one.
+            queries: train queries only, at least one, each id once.
             vectors: (queries, dimensions) float32 unit vectors.
             encoder: name of the encoder that made them.
             parameters: of the graph.
             ef: neighbours kept while searching.
             threads: cores to build with. If absent, 1 up to `REPRODUCIBLE_ROWS`, above that all.
+            version: of these train queries.
+            progress: told how many are in the graph.
 
         Raises:
-            InvalidInput: no queries, one that is not of the train split, or vectors that do not fit.
+            InvalidInput: no queries, one that is not of the train split, an id twice, or vectors that do not fit.
         """
         check_split(queries)
+        if len(by_id(queries)) < len(queries):
+            raise InvalidInput("a train query id occurs twice")
         dimensions = vectors.shape[-1]
         _check_vectors(vectors, dimensions)
         if len(vectors) != len(queries):
@@ -114,103 +186,125 @@ class TrainQueryIndex:
         )
         if threads is None:
             threads = 1 if len(queries) <= REPRODUCIBLE_ROWS else os.cpu_count() or 1
-        graph.add_items(vectors, np.arange(len(queries)), num_threads=threads)
-        return cls(
-            graph, queries, encoder=encoder, dimensions=dimensions, parameters=parameters, ef=ef
-        )
-
-    def save(self, folder: Path) -> None:
-        """Write the index to `folder` and drop the one it replaces; readers see one or the other."""
-        folder.mkdir(parents=True, exist_ok=True)
-        replaced = files_of(folder)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as scratch:
-            new_graph, new_queries = Path(scratch) / "index.hnsw", Path(scratch) / "queries.jsonl"
-            self._graph.save_index(str(new_graph))
-            write_rows(new_queries, self.queries)
-            manifest = IndexManifest(
-                encoder=self.encoder,
-                dimensions=self.dimensions,
-                train_queries=len(self.queries),
-                m=self.parameters.m,
-                ef_construction=self.parameters.ef_construction,
-                index=move_in(new_graph, folder),
-                queries=move_in(new_queries, folder),
-            )
-            new_manifest = Path(scratch) / MANIFEST
-            new_manifest.write_text(manifest.model_dump_json(indent=2) + "\n")
-            new_manifest.replace(folder / MANIFEST)
-        for name in replaced - {manifest.index.name, manifest.queries.name}:
-            (folder / name).unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, folder: Path, *, encoder: str, dimensions: int, ef: int = DEFAULT_EF) -> Self:
-        """Verify the files in `folder`, then load them.
-
-        Args:
-            folder: where `save` wrote.
-            encoder: name of the encoder that will make the vectors searched with.
-            dimensions: their length.
-            ef: neighbours kept while searching.
-
-        Raises:
-            NotFound: there is no index.
-            Damaged: a file is missing or is not what the manifest says.
-            Conflict: the index was built with another encoder.
-        """
-        manifest = read_manifest(folder)
-        if (manifest.encoder, manifest.dimensions) != (encoder, dimensions):
-            raise Conflict(
-                f"{folder}: built with {manifest.encoder} ({manifest.dimensions} dimensions), but "
-                f"the encoder is {encoder} ({dimensions}); run `{BUILD_COMMAND}` again"
-            )
-        for entry in (manifest.index, manifest.queries):
-            verify(folder, entry)
-        queries = list(read_queries(folder / manifest.queries.name))
-        check_split(queries)
-        graph = hnswlib.Index(space="ip", dim=dimensions)
-        graph.load_index(str(folder / manifest.index.name))
-        if not len(queries) == manifest.train_queries == graph.get_current_count():
-            raise Damaged(
-                f"{folder}: the manifest says {manifest.train_queries} train queries, the list has "
-                f"{len(queries)}, the graph {graph.get_current_count()}"
-            )
+        for start in range(0, len(queries), _ROWS_INSERTED):
+            rows = np.arange(start, min(start + _ROWS_INSERTED, len(queries)))
+            graph.add_items(vectors[rows], rows, num_threads=threads)
+            if progress is not None:
+                progress(int(rows[-1]) + 1, len(queries))
         return cls(
             graph,
             queries,
             encoder=encoder,
             dimensions=dimensions,
-            parameters=HnswParameters(manifest.m, manifest.ef_construction),
+            parameters=parameters,
             ef=ef,
+            version=version,
         )
 
-    @property
-    def version(self) -> int:
-        """Return a number that grows with every change to the train queries; 0 before the first."""
-        return 0
+    def get(self, query_id: str) -> Query | None:
+        """Return a train query, None if it is not there."""
+        state = self._state
+        position = self._position(state, query_id)
+        return None if position is None else state.query(position)
 
-    def nearest(self, vectors: NDArray[np.float32], k: int) -> list[list[tuple[Query, float]]]:
+    def put(self, queries: Sequence[Query], vectors: Vectors, *, version: int) -> None:
+        """Add train queries, or give known ids another text; the next search finds them.
+
+        Args:
+            queries: train queries, each id once.
+            vectors: (queries, dimensions) float32 unit vectors.
+            version: of the train queries from now on.
+
+        Raises:
+            InvalidInput: vectors that do not fit.
+        """
+        _check_vectors(vectors, self.dimensions)
+        if len(vectors) != len(queries):
+            raise InvalidInput(f"{len(vectors)} vectors for {len(queries)} train queries")
+        with self._changing:
+            state = self._state
+            is_deleted = np.concatenate([state.is_deleted, np.zeros(len(queries), np.bool_)])
+            for place, query in enumerate(queries):
+                known = self._positions.get(query.id)
+                if known is not None:
+                    is_deleted[known] = True
+                self._positions[query.id] = len(state.is_deleted) + place
+            self._state = replace(
+                state,
+                recent=[*state.recent, *queries],
+                recent_vectors=np.concatenate([state.recent_vectors, vectors]),
+                is_deleted=is_deleted,
+                version=version,
+            )
+
+    def delete(self, query_ids: Sequence[str], *, version: int) -> None:
+        """Take train queries out; unknown ids change nothing. No later search finds them."""
+        with self._changing:
+            is_deleted = self._state.is_deleted.copy()
+            for query_id in query_ids:
+                known = self._positions.pop(query_id, None)
+                if known is not None:
+                    is_deleted[known] = True
+            self._state = replace(self._state, is_deleted=is_deleted, version=version)
+
+    def widen(self, ef: int) -> None:
+        """Keep more neighbours while searching; not beside searches."""
+        self.ef = ef
+        self._state.graph.set_ef(ef)
+
+    def touch(self, version: int) -> None:
+        """Take another version, where something else changed that decides on labels."""
+        with self._changing:
+            self._state = replace(self._state, version=version)
+
+    def rebuilder(self) -> Callable[[], TrainQueryIndex]:
+        """Return what builds a new index of the train queries there are now, all of them in its graph.
+
+        It raises `InvalidInput` if there are none.
+        """
+        state = self._state
+
+        def _rebuild() -> TrainQueryIndex:
+            rows = np.flatnonzero(~state.is_deleted)
+            return TrainQueryIndex.build(
+                [state.query(int(row)) for row in rows],
+                state.vectors(rows),
+                encoder=self.encoder,
+                parameters=self.parameters,
+                ef=self.ef,
+                version=state.version,
+            )
+
+        return _rebuild
+
+    def become(self, other: TrainQueryIndex) -> None:
+        """Hold from now on what another index holds; searches under way finish on the old one."""
+        with self._changing:
+            self._positions, self._state = other._positions, other._state
+
+    def nearest(self, vectors: Vectors, k: int) -> list[list[tuple[Query, float]]]:
         """Return each vector's train queries with their cosines, nearest first; see `search`."""
-        positions, cosines = self.search(vectors, k)
+        state = self._state
+        positions, cosines = self._search(state, vectors, k)
         return [
-            [(self.queries[position], cosine) for position, cosine in zip(*row, strict=True)]
+            [(state.query(position), cosine) for position, cosine in zip(*row, strict=True)]
             for row in zip(positions.tolist(), cosines.tolist(), strict=True)
         ]
 
     def similarities(
-        self, vectors: NDArray[np.float32], query_ids: Sequence[str]
+        self, vectors: Vectors, query_ids: Sequence[str]
     ) -> tuple[list[Query], NDArray[np.float32]]:
         """Return those of the train queries that there are, and their cosines, (vectors, found)."""
-        wanted = set(query_ids)
-        positions = [row for row, query in enumerate(self.queries) if query.id in wanted]
-        if not positions:
-            return [], np.empty((len(vectors), 0), dtype=np.float32)
-        found = self._graph.get_items(positions, return_type="numpy")
-        return [self.queries[row] for row in positions], vectors @ found.T
+        state = self._state
+        known = (self._position(state, query_id) for query_id in query_ids)
+        positions = np.array([each for each in known if each is not None], dtype=np.int64)
+        cosines: NDArray[np.float32] = vectors @ state.vectors(positions).T
+        return [state.query(int(position)) for position in positions], cosines.clip(-1, 1)
 
-    def search(
-        self, vectors: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return positions in `queries` and cosines, each (vectors, min(k, size)), nearest first.
+    def search(self, vectors: Vectors, k: int) -> Found:
+        """Return positions and cosines, each (vectors, min(k, size)), nearest first.
+
+        A position stays a train query's own until the index is compacted; in one just built it is its place.
 
         Args:
             vectors: (any number, dimensions) float32 unit vectors.
@@ -219,25 +313,47 @@ class TrainQueryIndex:
         Raises:
             InvalidInput: the vectors have another dimension or are not finite, or k is below 1.
         """
-        k = self._checked(vectors, k)
-        if not len(vectors):
-            return np.empty((0, k), dtype=np.int64), np.empty((0, k), dtype=np.float32)
-        try:
-            labels, distances = self._graph.knn_query(vectors, k=k, num_threads=1)
-        except RuntimeError:  # the graph reaches fewer than k rows from its entry point
-            return self.search_exactly(vectors, k)
-        return _in_order(labels.astype(np.int64), 1 - distances)
+        return self._search(self._state, vectors, k)
 
-    def search_exactly(
-        self, vectors: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def search_exactly(self, vectors: Vectors, k: int) -> Found:
         """Return what `search` approximates, by comparing with every train query."""
-        k = self._checked(vectors, k)
+        return self._search_exactly(self._state, vectors, k)
+
+    def _search(self, state: _State, vectors: Vectors, k: int) -> Found:
+        k = self._checked(state, vectors, k)
+        if not len(vectors) or not k:
+            return np.empty((len(vectors), k), np.int64), np.empty((len(vectors), k), np.float32)
+        size, in_graph = len(state.queries), state.is_deleted[: len(state.queries)]
+        live = size - int(in_graph.sum())
+        if not live:
+            return self._search_exactly(state, vectors, k)
+        wanted = min(k, live)
+        asked = wanted
+        while True:  # rows that were deleted take places: ask for more until enough are left
+            try:
+                labels, distances = state.graph.knn_query(vectors, k=asked, num_threads=1)
+            except RuntimeError:  # the graph reaches fewer rows from its entry point
+                return self._search_exactly(state, vectors, k)
+            positions = labels.astype(np.int64)
+            cosines = np.where(in_graph[positions], -np.inf, 1 - distances).astype(np.float32)
+            if asked == size or (np.isfinite(cosines).sum(axis=1) >= wanted).all():
+                break
+            asked = min(2 * asked, size)
+        if len(state.recent):
+            recent = _recent_cosines(state, vectors)
+            rows = np.broadcast_to(np.arange(size, size + recent.shape[1]), recent.shape)
+            positions, cosines = np.hstack([positions, rows]), np.hstack([cosines, recent])
+        positions, cosines = _in_order(positions, cosines)
+        return positions[:, :k], cosines[:, :k]
+
+    def _search_exactly(self, state: _State, vectors: Vectors, k: int) -> Found:
+        k = self._checked(state, vectors, k)
         positions = np.empty((len(vectors), 0), dtype=np.int64)
         cosines = np.empty((len(vectors), 0), dtype=np.float32)
-        for start in range(0, len(self), _ROWS_PER_STEP):
-            rows = np.arange(start, min(start + _ROWS_PER_STEP, len(self)))
-            step = vectors @ self._graph.get_items(rows, return_type="numpy").T
+        live = np.flatnonzero(~state.is_deleted)
+        for start in range(0, len(live), _ROWS_PER_STEP):
+            rows = live[start : start + _ROWS_PER_STEP]
+            step = vectors @ state.vectors(rows).T
             positions, cosines = _in_order(
                 np.hstack([positions, np.broadcast_to(rows, step.shape)]),
                 np.hstack([cosines, step]),
@@ -245,11 +361,18 @@ class TrainQueryIndex:
             positions, cosines = positions[:, :k], cosines[:, :k]
         return positions, cosines
 
-    def _checked(self, vectors: NDArray[np.float32], k: int) -> int:
+    def _position(self, state: _State, query_id: str) -> int | None:
+        """Return where a train query stands in a view that may be a moment older than the positions."""
+        position = self._positions.get(query_id)
+        if position is None or position >= len(state.is_deleted) or state.is_deleted[position]:
+            return None
+        return position if state.query(position).id == query_id else None
+
+    def _checked(self, state: _State, vectors: Vectors, k: int) -> int:
         _check_vectors(vectors, self.dimensions)
         if k < 1:
             raise InvalidInput(f"k is {k}, expected at least 1")
-        return min(k, len(self))
+        return min(k, len(state.is_deleted) - state.deleted)
 
 
 def check_split(queries: Sequence[Query]) -> None:
@@ -263,16 +386,36 @@ def check_split(queries: Sequence[Query]) -> None:
             )
 
 
-def _check_vectors(vectors: NDArray[np.float32], dimensions: int) -> None:
+def by_id(queries: Sequence[Query]) -> Mapping[str, Query]:
+    """Return the queries by id.
+
+    Raises:
+        InvalidInput: an id occurs with two texts.
+    """
+    known: dict[str, Query] = {}
+    for query in queries:
+        other = known.setdefault(query.id, query)
+        if other.text != query.text:
+            raise InvalidInput(
+                f"train query id {query.id!r} occurs twice, as {other.text!r} and as {query.text!r}"
+            )
+    return known
+
+
+def _recent_cosines(state: _State, vectors: Vectors) -> NDArray[np.float32]:
+    cosines: NDArray[np.float32] = vectors @ state.recent_vectors.T
+    cosines[:, state.is_deleted[len(state.queries) :]] = -np.inf
+    return cosines
+
+
+def _check_vectors(vectors: Vectors, dimensions: int) -> None:
     if vectors.ndim != 2 or vectors.shape[1] != dimensions:
         raise InvalidInput(f"vectors of shape {vectors.shape}, expected (any, {dimensions})")
     if not np.isfinite(vectors).all():
         raise InvalidInput("vectors hold NaN or infinity")
 
 
-def _in_order(
-    positions: NDArray[np.int64], cosines: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _in_order(positions: NDArray[np.int64], cosines: NDArray[np.float32]) -> Found:
     """Sort each row by falling cosine, then by position."""
     order = np.lexsort((positions, -cosines))
     sorted_cosines = np.take_along_axis(cosines, order, axis=1).clip(-1, 1)

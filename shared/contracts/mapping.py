@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from pydantic import Field
 
-from shared.contracts.base import Contract, Identifier
+from shared.contracts.base import Contract, Identifier, QueryText
 from shared.contracts.synthetic_queries import SyntheticQueries
 
 
@@ -78,3 +80,49 @@ class MappingInfo(Contract):
     index_version: int = 0
     min_similarity: float
     neighbours: int
+
+
+class TrainQueryChanges(Contract):
+    """What became of the train queries after a version."""
+
+    version: int
+    """Of the train queries now."""
+    policy: str
+    is_complete: bool
+    """False if the changes since are not known, or more than train queries changed: nothing that was
+    mapped before can be taken for current."""
+    added: list[Identifier] = Field(default_factory=list)
+    """New, or with another text than before (then `removed` too)."""
+    removed: list[Identifier] = Field(default_factory=list)
+
+
+class TrainQuery(Contract):
+    """A train query that is put."""
+
+    id: Identifier
+    text: QueryText
+    split: Literal["train"] = "train"
+    """So that a line of `queries.jsonl` can be put as it is; others than train are refused."""
+    metadata: dict[str, Any] = Field(default_factory=dict, exclude=True)
+    """Not used."""
+
+
+class TrainQueryId(Contract):
+    """A train query that is deleted."""
+
+    id: Identifier
+
+
+class TrainQueriesChanged(Contract):
+    """What a change did."""
+
+    version: int
+    train_queries: int
+    """There are now."""
+    added: int = 0
+    changed: int = 0
+    """Known ids that have another text now."""
+    unchanged: int = 0
+    removed: int = 0
+    unknown: int = 0
+    """Ids to delete that were not there."""

@@ -30,7 +30,7 @@ from services.inference.retriever import open_retriever
 from services.inference.settings import InferenceSettings
 from services.mapping.app import build_app as mapping_app
 from services.mapping.index_builder import build_index
-from services.mapping.mapper import open_mapper
+from services.mapping.serving import open_mapping
 from services.mapping.settings import MappingSettings
 from services.training.classifiers import ClassifierSettings
 from services.training.embeddings import CachedEncoder
@@ -177,7 +177,7 @@ def running(
         to_mapping = start(
             mapping_app(
                 mapping_settings,
-                lambda: open_mapper(common.models, common.mapping, mapping_settings),
+                lambda: open_mapping(common.models, common.mapping, mapping_settings),
             )
         )
         augmenter = Augmenter(

@@ -7,9 +7,8 @@ from fastapi.testclient import TestClient
 from services.mapping.app import build_app
 from services.mapping.index_builder import build_index
 from services.mapping.index_files import read_manifest
-from services.mapping.mapper import QueryMapper, preset_of
+from services.mapping.serving import ServedMapping, serve_index
 from services.mapping.settings import MappingSettings
-from services.mapping.train_query_index import TrainQueryIndex
 from shared.contracts.mapping import MapResponse
 from shared.dataset import Query
 from tests.support.encoders import BagOfWordsEncoder
@@ -26,10 +25,8 @@ def client_of(folder: Path) -> TestClient:
     settings = MappingSettings()
     encoder = BagOfWordsEncoder()
 
-    def load() -> QueryMapper:
-        index = TrainQueryIndex.load(folder, encoder=encoder.name, dimensions=encoder.dimensions)
-        preset = preset_of(settings)
-        return QueryMapper(encoder, index, preset, preset)
+    def load() -> ServedMapping:
+        return serve_index(folder, encoder, settings)
 
     return TestClient(build_app(settings, load), raise_server_exceptions=False)
 
@@ -101,10 +98,10 @@ def test_info_says_what_is_mapped_with(client: TestClient) -> None:
     info = client.get("/v1/info").json()
 
     assert info.pop("policy")
+    assert info.pop("index_version")
     assert info == {
         "encoder": "words-1",
         "train_queries": 2,
-        "index_version": 0,
         "rule": "preset 0.6 10 0.5/-4.0/1",
         "trust": "0.5/-4.0/1",
         "min_similarity": 0.6,

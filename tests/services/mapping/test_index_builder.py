@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from services.mapping.index_builder import build_index
-from services.mapping.train_query_index import HnswParameters, TrainQueryIndex
+from services.mapping.index_files import load_index, read_manifest
+from services.mapping.train_query_index import HnswParameters
 from shared.dataset import Query
 from shared.errors import InvalidInput
 from tests.support.encoders import BagOfWordsEncoder
@@ -22,11 +23,46 @@ def test_the_saved_index_finds_each_query_by_its_own_text(tmp_path: Path) -> Non
         parameters=HnswParameters(m=8, ef_construction=50),
     )
 
-    index = TrainQueryIndex.load(tmp_path, encoder=encoder.name, dimensions=encoder.dimensions)
+    index = load_index(tmp_path, encoder=encoder.name, dimensions=encoder.dimensions)
     positions, _ = index.search(encoder.encode([query.text for query in queries]), 1)
     assert positions[:, 0].tolist() == list(range(600))
     assert index.parameters == HnswParameters(m=8, ef_construction=50)
-    assert seen == [(256, 600), (512, 600), (600, 600)]
+    assert seen == [(256, 1200), (512, 1200), (600, 1200), (1200, 1200)]
+    assert (read_manifest(tmp_path).recall_above_tau or 0) >= 0.99
+
+
+def test_a_build_that_was_killed_goes_on_with_what_is_encoded(tmp_path: Path) -> None:
+    queries = [Query(id=f"q{number}", text=f"thing {number}") for number in range(9_000)]
+    few = HnswParameters(m=2, ef_construction=10)
+
+    class Killed(Exception):
+        pass
+
+    def kill(done: int, total: int) -> None:
+        if done > 8_500:
+            raise Killed
+
+    with pytest.raises(Killed):
+        build_index(queries, BagOfWordsEncoder(), tmp_path, kill, parameters=few)
+    encoder = BagOfWordsEncoder()
+    build_index(queries, encoder, tmp_path, lambda *_: None, parameters=few)
+
+    assert sum(map(len, encoder.calls)) == 9_000 - 8_192
+    assert not (tmp_path / ".encoded").exists()
+    [(_, cosine)] = load_index(tmp_path, encoder=encoder.name, dimensions=64).nearest(
+        encoder.encode(["thing 17"]), 1
+    )[0]
+    assert cosine == pytest.approx(1, abs=1e-6)
+
+
+def test_a_version_grows_from_build_to_build(tmp_path: Path) -> None:
+    versions = []
+    for _ in range(3):
+        build_index([Query(id="a", text="a")], BagOfWordsEncoder(), tmp_path, lambda *_: None)
+        versions.append(read_manifest(tmp_path).version)
+
+    assert versions == sorted(set(versions))
+    assert versions[0] > 10**15
 
 
 def test_a_test_query_stops_the_build_before_anything_is_written(tmp_path: Path) -> None:

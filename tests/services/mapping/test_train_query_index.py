@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from loadtests.vectors import clustered
-from services.mapping.index_files import read_manifest
+from services.mapping.index_files import load_index, read_manifest, save_index
 from services.mapping.train_query_index import HnswParameters, TrainQueryIndex
 from shared.dataset import Query
 from shared.errors import Conflict, Damaged, InvalidInput, NotFound
@@ -22,7 +22,7 @@ def build(vectors: NDArray[np.float32]) -> TrainQueryIndex:
 
 
 def load(folder: Path, dimensions: int = 16) -> TrainQueryIndex:
-    return TrainQueryIndex.load(folder, encoder="e-1", dimensions=dimensions)
+    return load_index(folder, encoder="e-1", dimensions=dimensions)
 
 
 def test_at_least_99_percent_of_the_neighbours_above_tau_are_found() -> None:
@@ -116,7 +116,7 @@ def test_vectors_and_queries_must_pair_up() -> None:
 
 def test_a_loaded_index_answers_as_the_saved_one(tmp_path: Path) -> None:
     saved, asked = build(clustered(200, 16)), clustered(5, 16, seed=9)
-    saved.save(tmp_path)
+    save_index(saved, tmp_path)
 
     loaded = load(tmp_path)
 
@@ -126,8 +126,8 @@ def test_a_loaded_index_answers_as_the_saved_one(tmp_path: Path) -> None:
 
 
 def test_saving_again_replaces_the_index_and_leaves_nothing_else(tmp_path: Path) -> None:
-    build(clustered(20, 16)).save(tmp_path)
-    build(clustered(30, 16)).save(tmp_path)
+    save_index(build(clustered(20, 16)), tmp_path)
+    save_index(build(clustered(30, 16)), tmp_path)
 
     assert len(load(tmp_path)) == 30
     assert len(list(tmp_path.iterdir())) == 3
@@ -140,7 +140,7 @@ def test_no_index_says_what_to_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["index", "queries"])
 def test_a_changed_byte_is_found_before_the_file_is_loaded(tmp_path: Path, part: str) -> None:
-    build(clustered(20, 16)).save(tmp_path)
+    save_index(build(clustered(20, 16)), tmp_path)
     file = tmp_path / getattr(read_manifest(tmp_path), part).name
     file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
 
@@ -150,7 +150,7 @@ def test_a_changed_byte_is_found_before_the_file_is_loaded(tmp_path: Path, part:
 
 @pytest.mark.parametrize("part", ["index", "queries"])
 def test_a_missing_file_is_named(tmp_path: Path, part: str) -> None:
-    build(clustered(20, 16)).save(tmp_path)
+    save_index(build(clustered(20, 16)), tmp_path)
     file = tmp_path / getattr(read_manifest(tmp_path), part).name
     file.unlink()
 
@@ -160,7 +160,7 @@ def test_a_missing_file_is_named(tmp_path: Path, part: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", '{"format_version": 2}', "[1]"])
 def test_a_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
-    build(clustered(20, 16)).save(tmp_path)
+    save_index(build(clustered(20, 16)), tmp_path)
     (tmp_path / "manifest.json").write_text(text)
 
     with pytest.raises(Damaged, match=r"manifest\.json"):
@@ -169,7 +169,7 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
 
 def test_a_manifest_that_names_a_file_elsewhere_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "mapping"
-    build(clustered(20, 16)).save(folder)
+    save_index(build(clustered(20, 16)), folder)
     name = read_manifest(folder).index.name
     (folder / name).rename(tmp_path / name)
     manifest = folder / "manifest.json"
@@ -183,7 +183,7 @@ def test_a_manifest_that_names_a_file_elsewhere_is_refused(tmp_path: Path) -> No
 def test_an_index_of_another_encoder_is_refused(
     tmp_path: Path, encoder: str, dimensions: int
 ) -> None:
-    build(clustered(20, 16)).save(tmp_path)
+    save_index(build(clustered(20, 16)), tmp_path)
 
     with pytest.raises(Conflict, match="built with e-1"):
-        TrainQueryIndex.load(tmp_path, encoder=encoder, dimensions=dimensions)
+        load_index(tmp_path, encoder=encoder, dimensions=dimensions)

@@ -1,0 +1,57 @@
+"""What the service maps with, opened whole: the train queries, their encoder, and the rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.mapping.calibration_files import read_calibration
+from services.mapping.encoders import open_encoder
+from services.mapping.index_files import read_manifest
+from services.mapping.mapper import QueryMapper, preset_of
+from services.mapping.remembering_encoder import RememberingEncoder
+from services.mapping.rules import CalibratedRule, MappingRule
+from services.mapping.scorers import DocumentScorer
+from services.mapping.settings import MappingSettings
+from services.mapping.train_queries import TrainQueries, Upkeep
+from shared.encoder import TextEncoder
+
+
+@dataclass(frozen=True)
+class ServedMapping:
+    """A mapper, and the train queries that it maps to, which change while it serves."""
+
+    mapper: QueryMapper
+    train_queries: TrainQueries
+
+
+def open_mapping(models: Path, folder: Path, settings: MappingSettings) -> ServedMapping:
+    """Load the index from `folder` with its journal and calibration, and the encoder it was built with.
+
+    Raises:
+        NotFound: encoder or index are missing; the message says what to run.
+        Damaged: a file is not what its manifest says.
+        Conflict: the encoder of the index is not here, or the calibration is another encoder's.
+    """
+    encoder = open_encoder(models, folder, read_manifest(folder).encoder)
+    return serve_index(folder, encoder, settings)
+
+
+def serve_index(folder: Path, encoder: TextEncoder, settings: MappingSettings) -> ServedMapping:
+    """Load what is in `folder` with an encoder that is open already; see `open_mapping`.
+
+    Without a calibration, or with `rule` set to the preset, the paper's preset decides.
+    """
+    encoder = RememberingEncoder(encoder, settings.remembered_texts)
+    upkeep = Upkeep(settings.recent_queries, settings.deleted_share, settings.remembered_changes)
+    train_queries = TrainQueries.load(folder, encoder, ef=settings.ef, upkeep=upkeep)
+    preset = preset_of(settings)
+    rule: MappingRule = preset
+    if settings.rule == "calibrated":
+        found = read_calibration(folder, encoder.name, encoder.dimensions)
+        if found is not None:
+            scorer = DocumentScorer(encoder, train_queries.index, found[1])
+            rule = CalibratedRule(*found, [scorer])
+    mapper = QueryMapper(encoder, train_queries.index, rule, preset)
+    train_queries.note_policy(mapper.policy)
+    return ServedMapping(mapper, train_queries)
