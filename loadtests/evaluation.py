@@ -23,22 +23,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
     parser.add_argument("--shown", help="K of simulated logs; the folder's own if absent")
+    parser.add_argument("--arms", help="only these, by commas, and no exposure curve")
+    parser.add_argument("--name", help="what to save as; the folder's name if absent")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
-    shown = ["--shown", options.shown] if options.shown else []
+    more = [
+        *(["--shown", options.shown] if options.shown else []),
+        *(["--arms", options.arms] if options.arms else []),
+    ]
     finished = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "services.cli", "evaluate", str(options.data), "--json", *shown],
+        [sys.executable, "-m", "services.cli", "evaluate", str(options.data), "--json", *more],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
     figures = json.loads(finished.stdout.strip().splitlines()[-1])
     if options.save:
-        name = options.data.name
-        command = f"python -m loadtests.evaluation --data {name} --save"
-        command = " ".join([command, *shown])
+        name = options.name or options.data.name
+        command = f"python -m loadtests.evaluation --data {options.data.name} --save"
+        named = ["--name", options.name] if options.name else []
+        command = " ".join([command, *more, *named])
         save(f"evaluation-{name}", arms(figures), command=command)
-        save(f"exposure-{name}", exposure(figures), command=command)
+        if not options.arms:
+            save(f"exposure-{name}", exposure(figures), command=command)
     print(json.dumps(figures))
 
 
