@@ -18,7 +18,6 @@ from services.cli.written import WRITTEN, find_written
 from shared.clients import MappingClient
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, read_dataset
-from shared.encoder import SentenceEncoder
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import CommonSettings
 
@@ -139,6 +138,10 @@ def evaluate(
     ] = None,
     documents: Documents = 20_000,
     split: Annotated[str | None, typer.Option(help="Another split, of FOLDER/splits.")] = None,
+    encoders: Annotated[
+        list[Path] | None,
+        typer.Option("--encoder", help="Encoder folder; two are two views, joined."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Judge the labels of the paper's preset and of calibrated mappings by the truth of train queries.
@@ -146,15 +149,17 @@ def evaluate(
     No calibration sees that truth, unless it is named as the source.
     """
     from services.cli.mapping_quality import judge
+    from services.mapping.encoders import keep_encoders, open_encoder
 
     dataset = read_dataset(data_folder(folder), split=split)
     common = CommonSettings()
-    encoder = SentenceEncoder(common.models / "encoder")
     rows = _rows(folder, queries, dataset)[:documents]
     with (
         tempfile.TemporaryDirectory() as scratch,
         progress_bar("Looking at candidates") as advance,
     ):
+        name = keep_encoders(common.models, Path(scratch), encoders) if encoders else None
+        encoder = open_encoder(common.models, Path(scratch), name)
         figures = judge(dataset, rows, encoder, Path(scratch), source, advance)
     if as_json:
         print_json(figures)

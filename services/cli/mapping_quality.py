@@ -18,7 +18,7 @@ from services.training.labels import Pairs, added_pairs, count, only_relevant
 from services.training.query_clusters import cluster
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset
-from shared.encoder import SentenceEncoder
+from shared.encoder import TextEncoder
 from shared.errors import InvalidInput
 
 CALIBRATED = {"calibrated": "similarity", "controlled": "evidence", "verified": "verified"}
@@ -33,7 +33,7 @@ _EVERYTHING = Trust(min_support=0.0, min_log_probability=None, min_queries=0)
 def judge(
     dataset: Dataset,
     rows: Sequence[SyntheticQueries],
-    encoder: SentenceEncoder,
+    encoder: TextEncoder,
     folder: Path,
     source: str | None,
     advance: Advance,
@@ -137,7 +137,7 @@ class _Yardstick:
     """
 
     def __init__(
-        self, dataset: Dataset, truth: Pairs, encoder: SentenceEncoder, documents: int
+        self, dataset: Dataset, truth: Pairs, encoder: TextEncoder, documents: int
     ) -> None:
         queries = dataset.queries_of("train")
         vectors = encoder.encode([query.text for query in queries], batch_size=1)

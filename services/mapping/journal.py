@@ -1,7 +1,8 @@
 """Changes of the train queries since their index was written, each on disk before it is visible.
 
-A record is its length, its CRC-32 (both 4 bytes, little-endian), then a line of JSON and the float32 vectors of what it
-adds: a restart encodes nothing. A record that a crash cut off was never acknowledged and is dropped.
+A record is its length, the CRC-32 of that and the CRC-32 of the rest (4 bytes each, little-endian), then a line of JSON and the
+float32 vectors of what it adds: a restart encodes nothing. A record that a crash cut off was never acknowledged and is
+dropped; with a checksum of its own, a damaged length is not taken for one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from shared.contracts.base import Contract
 from shared.dataset import Query
 from shared.errors import Damaged, Unavailable
 
-_HEAD = struct.Struct("<II")
+_LENGTH, _HEAD = struct.Struct("<I"), struct.Struct("<III")
 _log = structlog.get_logger()
 
 
@@ -83,7 +84,7 @@ class Journal:
         before = self.size
         with self._path.open("ab") as file:
             try:
-                file.write(_HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
+                file.write(_head_of(payload) + payload)
                 file.flush()
                 os.fsync(file.fileno())
             except OSError as error:
@@ -100,8 +101,11 @@ class Journal:
         start = 0
         while start < len(content):
             end = start + _HEAD.size
-            if end <= len(content):
-                length, checksum = _HEAD.unpack_from(content, start)
+            head = content[start:end]
+            if len(head) == _HEAD.size:
+                length, of_length, _ = _HEAD.unpack(head)
+                if zlib.crc32(_LENGTH.pack(length)) != of_length:
+                    raise Damaged(self._damage(start))
                 end += length
             if end > len(content):
                 _log.warning("journal_cut", journal=self._path.name, bytes=len(content) - start)
@@ -109,13 +113,16 @@ class Journal:
                     os.truncate(self._path, start)
                 return
             payload = content[start + _HEAD.size : end]
-            if zlib.crc32(payload) != checksum:
-                raise Damaged(
-                    f"{self._path}: the record at byte {start} is damaged; restore the file, or run "
-                    "`skim mapping build` and put later changes again"
-                )
+            if head != _head_of(payload):
+                raise Damaged(self._damage(start))
             yield _record_of(payload, dimensions, f"{self._path}: the record at byte {start}")
             start = end
+
+    def _damage(self, start: int) -> str:
+        return (
+            f"{self._path}: the record at byte {start} is damaged; restore the file, or run "
+            "`skim mapping build` and put later changes again"
+        )
 
     def tail(self, start: int) -> bytes:
         """Return what was appended after so many bytes."""
@@ -131,6 +138,11 @@ class Journal:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _head_of(payload: bytes) -> bytes:
+    length = len(payload)
+    return _HEAD.pack(length, zlib.crc32(_LENGTH.pack(length)), zlib.crc32(payload))
 
 
 def _record_of(payload: bytes, dimensions: int, where: str) -> Record:
