@@ -15,6 +15,7 @@ from services.cli import (
     evaluate,
     gaps,
     mapping,
+    matrix,
     models,
     report,
     search,
@@ -41,6 +42,7 @@ app.add_typer(distill.app, name="distill")
 app.add_typer(mapping.app, name="mapping")
 app.command()(generate)
 app.command()(augment.augment)
+augment.labels_app.command("matrix")(matrix.matrix)
 app.add_typer(augment.labels_app, name="labels")
 app.command("train")(training.train_command)
 app.command()(training.publish)
