@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +25,8 @@ class CommonSettings(BaseSettings):
     dashboard_url: str = "http://127.0.0.1:8104"
     request_timeout_seconds: float = Field(default=120.0, gt=0)
     """Time-out of one call from service to service (generation is the slow one)."""
+    metadata_side: Literal["document", "query"] = "document"
+    """Which side of a pair the SLM reads. query: train queries have the metadata, the SLM writes documents' titles."""
     log_level: str = "INFO"
 
     @property

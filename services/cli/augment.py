@@ -12,12 +12,13 @@ import orjson
 import typer
 
 from services.cli.console import Advance, print_json, progress_bar
+from services.cli.direction import labels_as_pairs, read_described
 from services.cli.generate import read_synthetic_queries
 from shared.clients import AugmentationClient, GenerationClient
 from shared.contracts.augmentation import Job, JobState, WrittenBefore
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Pairs, read_documents, write_lines, write_pairs, write_rows
+from shared.dataset import Pairs, write_lines, write_pairs, write_rows
 from shared.errors import NotFound
 from shared.settings import CommonSettings
 
@@ -29,7 +30,9 @@ labels_app = typer.Typer(help="Take augmented labels out.")
 
 
 def augment(
-    documents: Annotated[Path, typer.Argument(help="documents.jsonl")],
+    documents: Annotated[
+        Path, typer.Argument(help="documents.jsonl; queries.jsonl with SKIM_METADATA_SIDE=query.")
+    ],
     queries: Annotated[
         Path | None, typer.Option(help="Synthetic queries that `skim generate` wrote before.")
     ] = None,
@@ -39,7 +42,7 @@ def augment(
     Stopped or broken off, run it again: jobs that are known are followed, not posted twice.
     """
     common = CommonSettings()
-    wanted = list(read_documents(documents))
+    wanted = read_described(documents, common)
     written = list(read_synthetic_queries(queries)) if queries else []
     journal = common.home / "run" / f"augment-{_digest(documents)}.jsonl"
     with (
@@ -60,8 +63,9 @@ def export(
     ],
 ) -> None:
     """Write all current labels of the running suite as a table."""
-    with AugmentationClient(CommonSettings().augmentation_url) as client:
-        labels = labels_of(client)
+    common = CommonSettings()
+    with AugmentationClient(common.augmentation_url) as client:
+        labels = labels_as_pairs(labels_of(client), common)
     print_json({"output": str(output), "labels": write_pairs(output, labels)})
 
 

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from services.cli.console import err, out, print_json, progress_bar
 from services.cli.data import data_folder
+from services.cli.direction import read_mapped
 from services.cli.generate import read_synthetic_queries
 from services.cli.written import WRITTEN, find_written
 from shared.clients import MappingClient
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Dataset, read_dataset
+from shared.dataset import Dataset
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.settings import CommonSettings
 
@@ -87,7 +88,7 @@ def calibrate(
         remove_calibration(common.mapping)
         print_json({"calibration": None, "reloaded": _reload(common)})
         return
-    dataset = read_dataset(data_folder(folder), split=split)
+    dataset = read_mapped(data_folder(folder), common, split)
     rows = _rows(folder, queries, dataset)[:documents]
     aim = Aim(
         precision=precision,
@@ -151,8 +152,8 @@ def evaluate(
     from services.cli.mapping_quality import judge
     from services.mapping.encoders import keep_encoders, open_encoder
 
-    dataset = read_dataset(data_folder(folder), split=split)
     common = CommonSettings()
+    dataset = read_mapped(data_folder(folder), common, split)
     rows = _rows(folder, queries, dataset)[:documents]
     with (
         tempfile.TemporaryDirectory() as scratch,

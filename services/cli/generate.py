@@ -12,12 +12,13 @@ from typing import Annotated
 import typer
 
 from services.cli.console import Advance, print_json, progress_bar
+from services.cli.direction import read_described
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
 from services.generation.settings import GenerationSettings
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import read_documents, read_rows, write_lines, write_rows
+from shared.dataset import read_rows, write_lines, write_rows
 from shared.prompt import TitleOnlyPrompts
 from shared.settings import CommonSettings
 
@@ -31,7 +32,9 @@ _BATCH = 64
 
 
 def generate(
-    documents: Annotated[Path, typer.Argument(help="documents.jsonl")],
+    documents: Annotated[
+        Path, typer.Argument(help="documents.jsonl; queries.jsonl with SKIM_METADATA_SIDE=query.")
+    ],
     output: Annotated[
         Path,
         typer.Option(
@@ -52,8 +55,9 @@ def generate(
 
     Beside NAME.jsonl, NAME.json says which model wrote them, how, and when.
     """
-    wanted = list(read_documents(documents))[:limit]
-    folder = model or CommonSettings().models / "slm"
+    common = CommonSettings()
+    wanted = read_described(documents, common)[:limit]
+    folder = model or common.models / "slm"
     prompts = TitleOnlyPrompts(folder / "tokenizer.json") if titles_only else None
     generator = load_generator(folder, GenerationSettings(), prompts)
     partial = output.with_name(f"{output.name}.{generator.name}.partial")

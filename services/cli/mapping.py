@@ -10,12 +10,13 @@ import typer
 
 from services.cli import calibration
 from services.cli.console import Advance, print_json, progress_bar
+from services.cli.direction import read_mapped
 from services.mapping.encoders import keep_encoders, open_encoder
 from services.mapping.index_builder import build_index
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import HnswParameters
 from shared.clients import MappingClient
-from shared.dataset import Query, read_dataset
+from shared.dataset import Query
 from shared.encoder import TextEncoder
 from shared.errors import Unavailable
 from shared.settings import CommonSettings
@@ -40,7 +41,7 @@ def build(
 ) -> None:
     """Index the train queries of a data folder; a running mapping service takes the new index at once."""
     common = CommonSettings()
-    queries = read_dataset(folder, split=split).queries_of("train")
+    queries = read_mapped(folder, common, split).queries_of("train")
     name = keep_encoders(common.models, common.mapping, encoders) if encoders else None
     encoder = open_encoder(common.models, common.mapping, name)
     with progress_bar("Indexing train queries") as advance:

@@ -12,6 +12,7 @@ import typer
 
 from services.cli.augment import labels_of
 from services.cli.console import Advance, print_json, progress_bar, progress_bar_with_note
+from services.cli.direction import labels_as_pairs
 from services.cli.generate import read_synthetic_queries
 from shared.bundle import activate, open_bundle
 from shared.clients import AugmentationClient, InferenceClient
@@ -149,6 +150,10 @@ def things_to_add(
     """
     if clicks_only and (labels or queries or labels_only):
         raise InvalidInput("--clicks-only goes with none of --labels, --queries and --labels-only")
+    if queries and common.metadata_side == "query":
+        raise InvalidInput(
+            "--queries does not go with SKIM_METADATA_SIDE=query: what the SLM wrote are no queries"
+        )
     if labels_only and queries:
         raise InvalidInput("--labels-only does not go with --queries")
     if clicks_only:
@@ -186,7 +191,10 @@ def _of_suite(common: CommonSettings) -> tuple[Pairs, list[SyntheticQueries]]:
     """Return the running suite's labels and what they were made from."""
     try:
         with AugmentationClient(common.augmentation_url, attempts=1) as client:
-            return labels_of(client), list(client.export_synthetic_queries())
+            labels = labels_as_pairs(labels_of(client), common)
+            if common.metadata_side == "query":
+                return labels, []  # what the SLM wrote are texts of documents, and no queries
+            return labels, list(client.export_synthetic_queries())
     except Unavailable as error:
         raise NotFound(
             "no labels: the suite is not up; name a file with --labels, or train with --clicks-only"
