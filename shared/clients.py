@@ -19,9 +19,15 @@ from shared.contracts.augmentation import (
 )
 from shared.contracts.base import Contract
 from shared.contracts.document import Document
-from shared.contracts.generation import GenerateRequest, GenerateResponse, GenerationInfo
+from shared.contracts.generation import NDJSON, GenerateRequest, GenerateResponse, GenerationInfo
 from shared.contracts.inference import AdResponse, AdsResponse, InferenceInfo
-from shared.contracts.mapping import MappingInfo, MapRequest, MapResponse
+from shared.contracts.mapping import (
+    MappingInfo,
+    MapRequest,
+    MapResponse,
+    TrainQueriesChanged,
+    TrainQueryChanges,
+)
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.errors import (
     Conflict,
@@ -114,13 +120,14 @@ class ServiceClient:
         path: str,
         *,
         body: Contract | None = None,
+        lines: Sequence[Contract] = (),
         params: dict[str, str | int] | None = None,
     ) -> _Answer:
         for attempt in stamina.retry_context(
             on=Unavailable, attempts=self._attempts, timeout=None
         ):
             with attempt:
-                return self._call_once(answer, method, path, body=body, params=params)
+                return self._call_once(answer, method, path, body=body, lines=lines, params=params)
         raise AssertionError("unreachable: stamina raises the last error")
 
     def _call_once(
@@ -130,14 +137,18 @@ class ServiceClient:
         path: str,
         *,
         body: Contract | None,
+        lines: Sequence[Contract],
         params: dict[str, str | int] | None,
     ) -> _Answer:
+        content = None if body is None else body.model_dump_json()
+        if lines:
+            content = "".join(line.model_dump_json() + "\n" for line in lines)
         try:
             response = self._http.request(
                 method,
                 path,
-                content=None if body is None else body.model_dump_json(),
-                headers={"content-type": "application/json"},
+                content=content,
+                headers={"content-type": NDJSON if lines else "application/json"},
                 params=params,
             )
         except httpx.HTTPError as error:
@@ -175,6 +186,24 @@ class MappingClient(ServiceClient):
     def map(self, request: MapRequest) -> MapResponse:
         """Return the train queries that each document's synthetic queries reach."""
         return self._call(MapResponse, "POST", "/v1/map", body=request)
+
+    def info(self) -> MappingInfo:
+        """Return what it maps with."""
+        return self._call(MappingInfo, "GET", "/v1/info")
+
+    def changes(self, since: int) -> TrainQueryChanges:
+        """Return the train queries added and removed after a version."""
+        return self._call(
+            TrainQueryChanges, "GET", "/v1/train-queries/changes", params={"since": since}
+        )
+
+    def put_train_queries(self, queries: Sequence[Contract]) -> TrainQueriesChanged:
+        """Add train queries (`TrainQuery`), or give known ids another text: all of them or none."""
+        return self._call(TrainQueriesChanged, "PUT", "/v1/train-queries", lines=queries)
+
+    def delete_train_queries(self, ids: Sequence[Contract]) -> TrainQueriesChanged:
+        """Take train queries out (`TrainQueryId`)."""
+        return self._call(TrainQueriesChanged, "DELETE", "/v1/train-queries", lines=ids)
 
     def reload(self) -> MappingInfo:
         """Let the service take the index that is on disk now."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import calibration
+from services.cli import calibration, train_queries
 from services.cli.console import Advance, print_json, progress_bar
 from services.cli.direction import read_mapped
 from services.mapping.encoders import keep_encoders, open_encoder
@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 app.command()(calibration.calibrate)
 app.command()(calibration.evaluate)
+app.command()(train_queries.put)
+app.command()(train_queries.delete)
 
 
 @app.command()
