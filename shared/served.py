@@ -39,6 +39,10 @@ class Served(Generic[_Thing]):
             raise self._error(self._reason)
         return self._current
 
+    def peek(self) -> _Thing | None:
+        """Return what is served, None if nothing is."""
+        return self._current
+
     async def start(self) -> None:
         """Load for the first time; on an error the service starts without, and `current` says why."""
         try:

@@ -63,6 +63,10 @@ def calibrate(
     precision: Annotated[
         float | None, typer.Option(min=0, max=1, help="Expect at least this of the labels.")
     ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1, help="This share of the exploration log becomes labels."),
+    ] = None,
     weighs: Annotated[Weighs, typer.Option(help="What speaks for a label.")] = Weighs.VERIFIED,
     labels_per_document: Annotated[int, typer.Option(min=1, help="The most probable ones.")] = 64,
     documents_per_query: Annotated[
@@ -92,6 +96,7 @@ def calibrate(
     rows = _rows(folder, queries, dataset)[:documents]
     aim = Aim(
         precision=precision,
+        recall=recall,
         labels_per_document=labels_per_document,
         documents_per_query=documents_per_query,
     )
@@ -126,7 +131,11 @@ def calibrate_index(
     index = TrainQueries.load(common.mapping, encoder, is_owner=False).index
     with progress_bar("Calibrating the mapping") as advance:
         offline = OfflineCalibration(dataset, rows, encoder, index, advance)
-    found, statistics = offline.calibrate(weighs.value, offline.outcomes(source), aim or Aim())
+    aim = aim or Aim()
+    with tempfile.TemporaryDirectory() as scratch:
+        explored = None if aim.recall is None else offline.explored(Path(scratch))
+    known = offline.outcomes(source)
+    found, statistics = offline.calibrate(weighs.value, known, aim, explored)
     return write_calibration(common.mapping, found, statistics)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from services.cli.console import Advance
 from services.mapping.calibration import BY_EVIDENCE, BY_SIMILARITY, Calibration
-from services.mapping.calibrator import Aim, Calibrator
+from services.mapping.calibrator import Aim, Calibrator, Explored
 from services.mapping.index_builder import build_index
 from services.mapping.mapper import QueryMapper, preset_of
 from services.mapping.observation import Observation, Observer
@@ -123,13 +123,14 @@ class OfflineCalibration:
             impressions={each: row for each, row in dataset.impressions.items() if each in train},
             exploration=dataset.exploration,
         )
-        self._documents = dataset.documents
+        self._dataset, self._documents = dataset, dataset.documents
         documents = map_documents(dataset.documents, rows)
-        texts = {
+        texts = self._texts = {
             document.id: document.described()[:_TEXT_CHARACTERS] for document in dataset.documents
         }
         clicked = {each for row in self._clicks.values() for each in row}
-        remembering = RememberingEncoder(encoder, size=2**31)
+        remembering = self._remembering = RememberingEncoder(encoder, size=2**31)
+        self._map_documents = documents
         _encode_beside(
             remembering, sorted({text for each in documents for text in each.queries}), 32
         )
@@ -149,8 +150,45 @@ class OfflineCalibration:
         names = self.observation
         return outcomes(chosen, self._evidence, names.query_ids, names.names)  # type: ignore[arg-type]
 
+    def explored(self, folder: Path) -> Explored | None:
+        """Return the pairs of validation queries that were clicked under random exposure; None without any.
+
+        Their queries are searched beside the train queries, as if they had been among them.
+
+        Args:
+            folder: receives an index.
+        """
+        validation = {query.id: query for query in self._dataset.queries_of("validation")}
+        pairs = {
+            (query_id, document_id)
+            for query_id, row in self._dataset.exploration.items()
+            if query_id in validation
+            for document_id in row
+        }
+        asked = {document_id for _, document_id in pairs}
+        documents = [each for each in self._map_documents if each.document_id in asked]
+        if not documents:
+            return None
+        queries = [
+            *self._dataset.queries_of("train"),
+            *(
+                Query(id=each, text=validation[each].text)
+                for each in sorted({q for q, _ in pairs})
+            ),
+        ]
+        silent: Advance = lambda done, total: None
+        index = build_index(queries, self._remembering, folder, silent)
+        mapper = QueryMapper(self._remembering, index, self.preset, self.preset)
+        clicks = {query.id: self._dataset.clicks.get(query.id, {}) for query in queries}
+        seen = Observer(mapper, self._remembering, queries).observe(
+            documents, self._texts, clicks, WholeReading(), self.preset.trust, silent
+        )
+        found = zip(seen.query_ids, seen.names, strict=True)
+        is_explored = np.array([pair in pairs for pair in found], np.bool_)
+        return Explored(seen.rows[is_explored], len(pairs))
+
     def calibrate(
-        self, weighs: str, known: Outcomes, aim: Aim
+        self, weighs: str, known: Outcomes, aim: Aim, explored: Explored | None = None
     ) -> tuple[Calibration, QueryStatistics]:
         """Return a calibration of the mapping; `weighs` names its columns (`COLUMNS`)."""
         positions = {document.id: row for row, document in enumerate(self._documents)}
@@ -163,7 +201,7 @@ class OfflineCalibration:
             if inside
         }
         calibrator = Calibrator(self.observation, self._encoder.name, self.preset, of_document)
-        return calibrator.calibrate(COLUMNS[weighs], known, aim)
+        return calibrator.calibrate(COLUMNS[weighs], known, aim, explored=explored)
 
     def labels(self, calibration: Calibration, statistics: QueryStatistics) -> Pairs:
         """Return the labels of the observed documents, as the service would give them."""

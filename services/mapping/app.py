@@ -78,7 +78,15 @@ def build_app(settings: MappingSettings, load: Callable[[], ServedMapping]) -> F
     async def reload() -> MappingInfo:
         """Serve the index that is on disk now; a damaged one leaves the served one in place."""
         async with changing:  # a change must not go to a journal that was read already
-            return _info((await served.reload()).mapper)
+            before = served.peek()
+            if before is not None:  # nor may a compaction under way replace what is being read
+                await asyncio.to_thread(before.train_queries.retire)
+            try:
+                return _info((await served.reload()).mapper)
+            except BaseException:
+                if before is not None:
+                    before.train_queries.retire(is_retired=False)
+                raise
 
     app.include_router(_train_queries(settings, served, pool, changing))
     return app

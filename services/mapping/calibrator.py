@@ -21,6 +21,7 @@ from services.mapping.calibration import (
     threshold_of_right,
     wilson,
 )
+from services.mapping.evidence import Rows
 from services.mapping.logistic import Floats, Logistic
 from services.mapping.observation import Observation
 from services.mapping.outcomes import Outcomes
@@ -32,6 +33,16 @@ EDGES = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0001)
 """Of the similarities that the curve tells apart."""
 _SUREST = 0.01
 """Share of candidates that are taken to be right where nothing else tells how many clicks are missing."""
+
+
+@dataclass(frozen=True)
+class Explored:
+    """Pairs that were clicked where documents are shown at random: a fair sample of what is right."""
+
+    rows: Rows
+    """(candidates, columns) of those that synthetic queries come near to."""
+    pairs: int
+    """How many there are, those included."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ class Calibrator:
         outcomes: Outcomes,
         aim: Aim,
         *,
-        explored: NDArray[np.int64] | None = None,
+        explored: Explored | None = None,
     ) -> tuple[Calibration, QueryStatistics]:
         """Return a calibration on the first columns of the observation, with the statistics it needs.
 
@@ -83,7 +94,7 @@ class Calibrator:
             names: of these columns.
             outcomes: of the observation's candidates.
             aim: how many labels to take.
-            explored: (pairs,) for each pair clicked under random exposure its candidate, -1 if it is none.
+            explored: pairs clicked under random exposure.
 
         Raises:
             InvalidInput: too few outcomes are known, or recall is asked for without an exploration log.
@@ -95,7 +106,12 @@ class Calibrator:
         chances = probabilities(model, rows, corrected_by)
         is_preset = self._is_preset()
         bars = self._bars(chances, aim.documents_per_query)
-        threshold = float(_just_below(self._threshold(chances, is_preset, aim, explored)))
+        of_explored = None
+        if explored is not None:
+            of_explored = np.zeros(explored.pairs)
+            known_rows = explored.rows[:, : len(names)]
+            of_explored[: len(known_rows)] = probabilities(model, known_rows, corrected_by)
+        threshold = float(_just_below(self._threshold(chances, is_preset, aim, of_explored)))
         kept = chances >= np.maximum(bars[self._observation.query_rows], threshold)
         statistics = self._observation.statistics
         bounds = self._preset.trust
@@ -147,14 +163,16 @@ class Calibrator:
         chances: Floats,
         is_preset: NDArray[np.bool_],
         aim: Aim,
-        explored: NDArray[np.int64] | None,
+        of_explored: Floats | None,
     ) -> float:
         if aim.precision is not None:
             return threshold_of_precision(chances, aim.precision)
         if aim.recall is not None:
-            if explored is None or not len(explored):
-                raise InvalidInput("--recall needs an exploration log (exploration.tsv)")
-            return threshold_of_recall(np.where(explored < 0, 0.0, chances[explored]), aim.recall)
+            if of_explored is None:
+                raise InvalidInput(
+                    "recall needs an exploration log (exploration.tsv) of validation queries"
+                )
+            return threshold_of_recall(of_explored, aim.recall)
         return threshold_of_right(chances, aim.share_of_preset * float(chances[is_preset].sum()))
 
     def _bars(self, chances: Floats, documents_per_query: int | None) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ from services.mapping.train_query_index import TrainQueryIndex, by_id, check_spl
 from shared.contracts.mapping import TrainQueriesChanged, TrainQueryChanges
 from shared.dataset import Query
 from shared.encoder import TextEncoder
+from shared.errors import Conflict
 
 _log = structlog.get_logger()
 
@@ -71,6 +72,7 @@ class TrainQueries:
         self._journal = Journal(folder / manifest.journal)
         self._history = list(history)
         self._complete_since, self._policy = complete_since, policy
+        self._manifest, self._is_retired = manifest, False
         self._changing = threading.Lock()
         self._compacting = threading.Lock()
 
@@ -175,6 +177,7 @@ class TrainQueries:
             if policy == self._policy:
                 return
             version = self._next()
+            self._check_owner()
             self._journal.append(Record(RecordHead(version=version, policy=policy)))
             self._history, self._complete_since, self._policy = [], version, policy
             self.index.touch(version)
@@ -201,6 +204,18 @@ class TrainQueries:
             added=list(added),
             removed=list(removed),
         )
+
+    def retire(self, *, is_retired: bool = True) -> None:
+        """Change nothing on disk from now on, since another owner of the folder is being loaded; or change it again."""
+        with self._changing:
+            self._is_retired = is_retired
+
+    def _check_owner(self) -> None:
+        """Raise `Conflict` if the folder holds another index than this one: what is written would be lost."""
+        if self._is_retired or read_manifest(self._folder) != self._manifest:
+            raise Conflict(
+                f"{self._folder}: the index was replaced; nothing was changed. Reload it and try again"
+            )
 
     @property
     def needs_compaction(self) -> bool:
@@ -229,6 +244,7 @@ class TrainQueries:
 
     def _take(self, fresh: TrainQueryIndex, size: int) -> None:
         """Write a new index with what changed since its journal had that size, and search it."""
+        self._check_owner()
         since = self._journal.tail(size)
         scratch = Journal(self._folder / ".new-journal.bin")
         (self._folder / ".new-journal.bin").unlink(missing_ok=True)
@@ -248,13 +264,14 @@ class TrainQueries:
                 _apply(fresh, record)
             elif record.head.policy is not None:
                 fresh.touch(record.head.version)
-        self._journal = Journal(self._folder / manifest.journal)
+        self._manifest, self._journal = manifest, Journal(self._folder / manifest.journal)
         self.index.become(fresh)
 
     def _next(self) -> int:
         return next_version(self.index.version)
 
     def _write(self, record: Record) -> None:
+        self._check_owner()
         self._journal.append(record)
         self._history.append(_past_of(self.index, record))
         _apply(self.index, record)

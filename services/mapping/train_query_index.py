@@ -55,10 +55,9 @@ class _State:
     is_deleted: NDArray[np.bool_]
     """(positions,)"""
     version: int
-
-    @property
-    def deleted(self) -> int:
-        return int(self.is_deleted.sum())
+    deleted: int = 0
+    deleted_in_graph: int = 0
+    """Both are counted when something changes, not by every search."""
 
     def query(self, position: int) -> Query:
         size = len(self.queries)
@@ -235,6 +234,8 @@ class TrainQueryIndex:
                 recent_vectors=np.concatenate([state.recent_vectors, vectors]),
                 is_deleted=is_deleted,
                 version=version,
+                deleted=int(np.count_nonzero(is_deleted)),
+                deleted_in_graph=int(np.count_nonzero(is_deleted[: len(state.queries)])),
             )
 
     def delete(self, query_ids: Sequence[str], *, version: int) -> None:
@@ -245,7 +246,13 @@ class TrainQueryIndex:
                 known = self._positions.pop(query_id, None)
                 if known is not None:
                     is_deleted[known] = True
-            self._state = replace(self._state, is_deleted=is_deleted, version=version)
+            self._state = replace(
+                self._state,
+                is_deleted=is_deleted,
+                version=version,
+                deleted=int(np.count_nonzero(is_deleted)),
+                deleted_in_graph=int(np.count_nonzero(is_deleted[: len(self._state.queries)])),
+            )
 
     def widen(self, ef: int) -> None:
         """Keep more neighbours while searching; not beside searches."""
@@ -324,7 +331,7 @@ class TrainQueryIndex:
         if not len(vectors) or not k:
             return np.empty((len(vectors), k), np.int64), np.empty((len(vectors), k), np.float32)
         size, in_graph = len(state.queries), state.is_deleted[: len(state.queries)]
-        live = size - int(in_graph.sum())
+        live = size - state.deleted_in_graph
         if not live:
             return self._search_exactly(state, vectors, k)
         wanted = min(k, live)

@@ -17,7 +17,7 @@ from services.mapping.calibration_files import (
     remove_calibration,
     write_calibration,
 )
-from services.mapping.calibrator import Aim, Calibrator
+from services.mapping.calibrator import Aim, Calibrator, Explored
 from services.mapping.mapper import QueryMapper
 from services.mapping.observation import Observation, Observer
 from services.mapping.outcomes import Outcomes
@@ -270,3 +270,16 @@ def test_a_calibration_of_another_encoder_or_damaged_is_refused(
     (tmp_path / "calibration.json").write_text('{"format_version": 1}')
     with pytest.raises(Damaged, match="encoder"):
         read_calibration(tmp_path, "words-1", 64)
+
+
+def test_recall_is_that_of_pairs_clicked_under_random_exposure(
+    observation: Observation, outcomes: Outcomes
+) -> None:
+    right = np.flatnonzero(outcomes.is_right)[:100]
+    explored = Explored(observation.rows[right], pairs=125)  # 25 are no candidates at all
+    calibrator = Calibrator(observation, "words-1", PRESET, {})
+
+    calibration, _ = calibrator.calibrate(VERIFIED, outcomes, Aim(recall=0.6), explored=explored)
+
+    reached = calibration.probabilities(explored.rows) >= calibration.min_probability
+    assert 75 <= reached.sum() <= 100

@@ -154,7 +154,7 @@ def test_a_search_under_way_sees_one_version_only() -> None:
         reader.join()
 
     assert {frozenset(each) for each in seen} <= {frozenset(), frozenset("ab")}
-    assert len(seen) > 100
+    assert len(seen) > 10
 
 
 @pytest.mark.parametrize(

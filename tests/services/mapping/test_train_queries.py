@@ -16,7 +16,7 @@ from services.mapping.index_builder import build_index
 from services.mapping.index_files import read_manifest
 from services.mapping.train_queries import TrainQueries, Upkeep
 from shared.dataset import Query
-from shared.errors import InvalidInput, SkimError, Unavailable
+from shared.errors import Conflict, InvalidInput, SkimError, Unavailable
 from tests.support.encoders import BagOfWordsEncoder
 
 ENCODER = BagOfWordsEncoder()
@@ -365,3 +365,44 @@ def test_a_manifest_may_be_damaged_anywhere(folder: Path) -> None:
             found = _texts_or_error(folder)
             # A digit of a figure that nothing hangs on may pass.
             assert str(folder) in found if isinstance(found, str) else len(found) == 30
+
+
+def test_a_change_after_the_index_was_replaced_is_refused_and_not_lost(folder: Path) -> None:
+    """`skim mapping build` beside a running service: until it reloads, it acknowledges nothing."""
+    train_queries = opened(folder)
+    build_index([query("other")], ENCODER, folder, lambda *_: None)
+
+    for change in (
+        lambda: train_queries.put([query("new")]),
+        lambda: train_queries.delete(["q1"]),
+    ):
+        with pytest.raises(Conflict, match="was replaced"):
+            change()
+    with pytest.raises(Conflict, match="was replaced"):
+        train_queries.compact()
+
+    assert texts(opened(folder)) == {"other": "other text"}
+
+
+def test_a_compaction_that_ends_after_a_reload_replaces_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_queries = opened(folder)
+    train_queries.put([query("before")])
+    build = module.TrainQueryIndex.rebuilder
+
+    def reload_meanwhile(index: module.TrainQueryIndex) -> Callable[[], module.TrainQueryIndex]:
+        rebuild = build(index)
+
+        def run() -> module.TrainQueryIndex:
+            train_queries.retire()
+            opened(folder).put([query("by the new owner")])
+            return rebuild()
+
+        return run
+
+    monkeypatch.setattr(module.TrainQueryIndex, "rebuilder", reload_meanwhile)
+    with pytest.raises(Conflict):
+        train_queries.compact()
+
+    assert {"before", "by the new owner"} <= texts(opened(folder)).keys()
