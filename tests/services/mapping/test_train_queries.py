@@ -396,7 +396,7 @@ def test_a_compaction_that_ends_after_a_reload_replaces_nothing(
 
         def run() -> module.TrainQueryIndex:
             train_queries.retire()
-            opened(folder).put([query("by the new owner")])
+            opened(folder).put([query("new-owner")])
             return rebuild()
 
         return run
@@ -405,4 +405,4 @@ def test_a_compaction_that_ends_after_a_reload_replaces_nothing(
     with pytest.raises(Conflict):
         train_queries.compact()
 
-    assert {"before", "by the new owner"} <= texts(opened(folder)).keys()
+    assert {"before", "new-owner"} <= texts(opened(folder)).keys()
