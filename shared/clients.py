@@ -21,7 +21,7 @@ from shared.contracts.base import Contract
 from shared.contracts.document import Document
 from shared.contracts.generation import GenerateRequest, GenerateResponse, GenerationInfo
 from shared.contracts.inference import AdResponse, AdsResponse, InferenceInfo
-from shared.contracts.mapping import MappingInfo, MapRequest, MapResponse
+from shared.contracts.mapping import MappingInfo, MapRequest, MapResponse, TrainQueryChanges
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.errors import (
     Conflict,
@@ -176,6 +176,16 @@ class MappingClient(ServiceClient):
         """Return the train queries that each document's synthetic queries reach."""
         return self._call(MapResponse, "POST", "/v1/map", body=request)
 
+    def info(self) -> MappingInfo:
+        """Return what it maps with."""
+        return self._call(MappingInfo, "GET", "/v1/info")
+
+    def changes(self, since: int) -> TrainQueryChanges:
+        """Return the train queries added and removed after a version."""
+        return self._call(
+            TrainQueryChanges, "GET", "/v1/train-queries/changes", params={"since": since}
+        )
+
     def reload(self) -> MappingInfo:
         """Let the service take the index that is on disk now."""
         return self._call(MappingInfo, "POST", "/v1/index:reload")
@@ -194,6 +204,10 @@ class AugmentationClient(ServiceClient):
     def job(self, job_id: str) -> Job:
         """Return where a job stands."""
         return self._call(Job, "GET", f"/v1/jobs/{job_id}")
+
+    def remap(self) -> Job:
+        """Have every labelled document mapped anew; twice is once too often and changes nothing."""
+        return self._call(Job, "POST", "/v1/remaps")
 
     def counts(self) -> Counts:
         """Return what the suite has done so far."""

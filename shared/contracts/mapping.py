@@ -76,3 +76,17 @@ class MappingInfo(Contract):
     index_version: int = 0
     min_similarity: float
     neighbours: int
+
+
+class TrainQueryChanges(Contract):
+    """What became of the train queries after a version."""
+
+    version: int
+    """Of the train queries now."""
+    policy: str
+    is_complete: bool
+    """False if the changes since are not known, or more than train queries changed: nothing that was
+    mapped before can be taken for current."""
+    added: list[Identifier] = Field(default_factory=list)
+    """New, or with another text than before (then `removed` too)."""
+    removed: list[Identifier] = Field(default_factory=list)

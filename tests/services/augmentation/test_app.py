@@ -71,13 +71,16 @@ def test_all_labels_are_exported_a_line_each(client: TestClient, store: MemorySt
     documents = [document_of(f"d{number:03}") for number in range(600)]
     store.accept(documents)
     for document in documents:
-        store.write_labels(document.id, revision_of(document, label_of("q1", 0.75)))
+        label = label_of("q1", 0.75, probability=0.5)
+        store.write_labels(document.id, revision_of(document, label))
 
     answer = client.get("/v1/labels")
 
     rows = [json.loads(line) for line in answer.text.splitlines()]
     assert answer.headers["content-type"] == "application/x-ndjson"
-    assert rows[0] == {"query_id": "q1", "document_id": "d000", "similarity": 0.75}
+    assert rows[0] == {
+        "query_id": "q1", "document_id": "d000", "similarity": 0.75, "probability": 0.5,
+    }  # fmt: skip
     assert [row["document_id"] for row in rows] == [document.id for document in documents]
 
 
