@@ -224,6 +224,10 @@ class AugmentationClient(ServiceClient):
         """Return where a job stands."""
         return self._call(Job, "GET", f"/v1/jobs/{job_id}")
 
+    def remap(self) -> Job:
+        """Have every labelled document mapped anew; twice is once too often and changes nothing."""
+        return self._call(Job, "POST", "/v1/remaps")
+
     def counts(self) -> Counts:
         """Return what the suite has done so far."""
         return self._call(Counts, "GET", "/v1/counts")

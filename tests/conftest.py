@@ -1,10 +1,15 @@
-"""Tiny models that take seconds to export, made once."""
+"""What takes seconds to make, made once: tiny models, a Redis server."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
+
+from shared.store import RedisStore
+from shared.store.server import RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +33,22 @@ def tiny_slm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = write_language_model(root / "tiny")
     export_language_model(source, root / "slm", name="tiny", adapter="none")
     return root / "slm"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    folder: Path = tmp_path_factory.mktemp("redis")
+    with RedisServer(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_server.url, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_store(redis_client: redis.Redis) -> RedisStore:
+    return RedisStore(redis_client)

@@ -9,27 +9,30 @@ from itertools import chain, islice
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi import APIRouter, Body, FastAPI, Query, Response
 from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry
-from pydantic import WrapValidator
+from pydantic import Field, WrapValidator
 
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.metrics import AugmentationMetrics, StoreCollector
 from services.augmentation.settings import AugmentationSettings
 from shared.contracts.augmentation import (
+    MAX_DOCUMENTS_PER_REQUEST,
     Counts,
     DocumentLabels,
     DocumentsRequest,
     Job,
     Jobs,
+    QueryDocuments,
+    RemovedDocuments,
     WrittenBefore,
 )
-from shared.contracts.base import Contract
+from shared.contracts.base import Contract, Identifier
 from shared.contracts.document import Document
 from shared.contracts.generation import NDJSON
-from shared.errors import Unavailable
-from shared.store import Store
+from shared.errors import NotFound, Unavailable
+from shared.store import Remap, Store
 from shared.web import create_app
 
 _LINES_PER_CHUNK = 500
@@ -42,6 +45,9 @@ def _one_or_many(body: Any, _: object) -> Document | DocumentsRequest:  # noqa: 
     return kind.model_validate(body)
 
 
+DocumentIds = Annotated[
+    list[Identifier], Field(min_length=1, max_length=MAX_DOCUMENTS_PER_REQUEST), Body()
+]
 DocumentsBody = Annotated[Document | DocumentsRequest, WrapValidator(_one_or_many)]
 
 
@@ -68,6 +74,7 @@ def build_app(settings: AugmentationSettings, store: Store, dispatcher: Dispatch
     )
 
     app.include_router(_intake(store, dispatcher, metrics))
+    app.include_router(_changes(store))
     app.include_router(_readings(store))
     return app
 
@@ -93,6 +100,33 @@ def _intake(store: Store, dispatcher: Dispatcher, metrics: AugmentationMetrics) 
     return router
 
 
+def _changes(store: Store) -> APIRouter:
+    router = APIRouter()
+
+    @router.delete("/v1/documents/{document_id}", status_code=204, tags=["documents"])
+    def delete_document(document_id: str) -> None:
+        """Remove a document with its labels. Jobs that wait for it count it as done."""
+        if not store.remove_documents([document_id]):
+            raise NotFound(f"there is no document {document_id!r}")
+
+    @router.delete("/v1/documents", tags=["documents"])
+    def delete_documents(ids: DocumentIds) -> RemovedDocuments:
+        """Remove the documents of a JSON list of ids, and say which were not there."""
+        removed = store.remove_documents(ids)
+        there = set(removed)
+        unknown = [each for each in dict.fromkeys(ids) if each not in there]
+        return RemovedDocuments(removed=len(removed), unknown=unknown)
+
+    @router.post("/v1/remaps", status_code=202, tags=["jobs"])
+    def post_remap(response: Response) -> Job:
+        """Map every labelled document anew from its synthetic queries; the sweeper brings them in bit by bit."""
+        job = store.begin_remap(Remap())
+        response.headers["location"] = f"/v1/jobs/{job.id}"
+        return job
+
+    return router
+
+
 def _keep(store: Store, documents: Iterable[Document], written: WrittenBefore) -> None:
     for document in documents:
         if document.id in written.queries:
@@ -112,6 +146,13 @@ def _readings(store: Store) -> APIRouter:
         """Give a document's labels, most similar first, and why each exists."""
         return store.labels(document_id)
 
+    @router.get("/v1/train-queries/{query_id}/documents", tags=["labels"])
+    def documents_of(
+        query_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    ) -> QueryDocuments:
+        """Give the documents that have a train query as a label, most similar first."""
+        return store.labelled_with(query_id, limit)
+
     @router.get(
         "/v1/labels",
         tags=["labels"],
@@ -119,7 +160,7 @@ def _readings(store: Store) -> APIRouter:
         responses={200: {"content": {NDJSON: {}}, "description": "Label a line"}},
     )
     def export() -> StreamingResponse:
-        """Stream all current labels, one a line: `query_id`, `document_id`, `similarity`."""
+        """Stream all current labels, one a line: `query_id`, `document_id`, `similarity`, `probability`."""
         return _stream(store.iterate_labels())
 
     @router.get(

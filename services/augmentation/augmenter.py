@@ -1,8 +1,10 @@
-"""A batch of documents from text to labels: generate, map, store."""
+"""A batch of documents from text to labels: generate, map, store; or map anew what is stored."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -11,12 +13,13 @@ from shared.contracts.document import Document
 from shared.contracts.generation import GenerateResponse, GenerationInfo
 from shared.contracts.mapping import MapDocument, MapRequest, MapResponse
 from shared.contracts.synthetic_queries import WrittenQueries
-from shared.errors import InvalidInput, Unavailable
-from shared.store import Revision, Store
+from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.store import Revision, Store, Stored
 
 _TEXT_CHARACTERS = 4_000
 """Of a document that the mapping may read to verify its labels."""
 _log = structlog.get_logger()
+_Make = Callable[[Sequence[str]], dict[str, Revision]]
 
 
 class Generates(Protocol):
@@ -55,54 +58,77 @@ class Augmenter:
         self._lease_seconds = lease_seconds
 
     def augment(self, job_id: str, document_ids: Sequence[str]) -> None:
-        """Augment those documents of a job that still wait, and finish each of them.
+        """Work on those documents of a job that still wait, and finish each of them.
+
+        A remap's documents are mapped anew from the synthetic queries that their labels came from, and
+        the generation service is not asked. One without such queries of its current content is done,
+        with no labels: the job that changed it is about to give it its own.
 
         Raises:
             Unavailable: the store or a service does not answer; what was not finished still waits.
         """
         waiting = self._store.lease(job_id, document_ids, self._lease_seconds)
-        if waiting:
-            self._augment(job_id, [self._store.document(each) for each in waiting])
-
-    def _augment(self, job_id: str, documents: Sequence[Document]) -> None:
-        """Augment a batch; one that is refused is halved until the document at fault is alone."""
-        try:
-            revisions = self._revisions_of(documents)
-        except InvalidInput as error:
-            if len(documents) == 1:
-                _log.warning("document_refused", job=job_id, document=documents[0].id)
-                self._store.finish_document(job_id, documents[0].id, error=str(error))
-                return
-            middle = len(documents) // 2
-            self._augment(job_id, documents[:middle])
-            self._augment(job_id, documents[middle:])
+        if not waiting:
             return
-        for document, revision in zip(documents, revisions, strict=True):
-            is_written = self._store.write_labels(document.id, revision)
-            # A document that changed meanwhile belongs to the job that changed it.
-            labels = len(revision.labels) if is_written else 0
-            self._store.finish_document(job_id, document.id, labels=labels)
+        remap = self._store.remap_of(job_id)
+        if remap is None:
+            self._work(job_id, waiting, self._augmented)
+        else:
+            self._work(job_id, waiting, partial(self._remapped, among=remap.among))
 
-    def _revisions_of(self, documents: Sequence[Document]) -> list[Revision]:
-        generator, queries = self._synthetic_queries_of(documents)
-        mapped = self._mapping.map(
-            MapRequest(
-                documents=[
-                    MapDocument(
-                        document_id=document.id,
-                        text=document.described()[:_TEXT_CHARACTERS],
-                        queries=queries[document.id].queries,
-                        evidence=queries[document.id].evidence,
-                    )
-                    for document in documents
-                ]
+    def _work(self, job_id: str, document_ids: Sequence[str], make: _Make) -> None:
+        """Write and finish a batch; one that is refused is halved until the one at fault is alone."""
+        try:
+            revisions = make(document_ids)
+        except InvalidInput as error:
+            if len(document_ids) == 1:
+                _log.warning("document_refused", job=job_id, document=document_ids[0])
+                self._store.finish_document(job_id, document_ids[0], error=str(error))
+                return
+            middle = len(document_ids) // 2
+            self._work(job_id, document_ids[:middle], make)
+            self._work(job_id, document_ids[middle:], make)
+            return
+        for document_id in document_ids:
+            revision = revisions.get(document_id)
+            is_written = revision is not None and self._store.write_labels(document_id, revision)
+            # A document that changed meanwhile belongs to the job that changed it.
+            labels = len(revision.labels) if revision is not None and is_written else 0
+            self._store.finish_document(job_id, document_id, labels=labels)
+
+    def _augmented(self, document_ids: Sequence[str]) -> dict[str, Revision]:
+        documents = []
+        for document_id in document_ids:
+            with suppress(NotFound):  # removed meanwhile
+                documents.append(self._store.document(document_id))
+        return self._mapped(self._written(documents)) if documents else {}
+
+    def _remapped(self, document_ids: Sequence[str], among: Sequence[str]) -> dict[str, Revision]:
+        """Return the revisions of documents that can be mapped anew, or of those that reach `among`."""
+        documents = list(self._store.stored(document_ids).values())
+        if documents and among:
+            reached = self._reached(documents, among)
+            documents = [each for each in documents if each.document.id in reached]
+        return self._mapped(documents) if documents else {}
+
+    def _reached(self, documents: Sequence[Stored], among: Sequence[str]) -> set[str]:
+        """Return the ids of the documents that gain a label to one of these train queries."""
+        mapped = self._mapping.map(_request(documents, list(among)))
+        followed = self._store.followed()
+        if followed and mapped.index_version < followed.version:
+            raise Unavailable(
+                f"the mapping service answers with version {mapped.index_version} of its train "
+                f"queries, expected {followed.version} or later"
             )
-        )
-        return [
-            Revision(
-                content_hash=document.content_hash,
-                generator=generator,
-                written=queries[document.id],
+        return {each.document_id for each in mapped.results if each.labels}
+
+    def _mapped(self, documents: Sequence[Stored]) -> dict[str, Revision]:
+        mapped = self._mapping.map(_request(documents))
+        return {
+            each.document.id: Revision(
+                content_hash=each.document.content_hash,
+                generator=each.generator,
+                written=each.written,
                 encoder=mapped.encoder,
                 min_similarity=mapped.min_similarity,
                 neighbours=mapped.neighbours,
@@ -111,13 +137,11 @@ class Augmenter:
                 index_version=mapped.index_version,
                 labels=result.labels,
             )
-            for document, result in zip(documents, mapped.results, strict=True)
-        ]
+            for each, result in zip(documents, mapped.results, strict=True)
+        }
 
-    def _synthetic_queries_of(
-        self, documents: Sequence[Document]
-    ) -> tuple[str, dict[str, WrittenQueries]]:
-        """Return the generator's name and document id -> what it wrote, now or before."""
+    def _written(self, documents: Sequence[Document]) -> list[Stored]:
+        """Return documents with what the generator wrote for them, now or before."""
         generator = self._generation.info().generator
         queries: dict[str, WrittenQueries] = {}
         new: list[Document] = []
@@ -134,4 +158,19 @@ class Augmenter:
             for document, result in zip(new, written.results, strict=True):
                 self._store.put_synthetic_queries(document, generator, result)
                 queries[document.id] = result
-        return generator, queries
+        return [Stored(document, generator, queries[document.id]) for document in documents]
+
+
+def _request(documents: Sequence[Stored], among: list[str] | None = None) -> MapRequest:
+    return MapRequest(
+        documents=[
+            MapDocument(
+                document_id=each.document.id,
+                text=each.document.described()[:_TEXT_CHARACTERS],
+                queries=each.written.queries,
+                evidence=each.written.evidence,
+            )
+            for each in documents
+        ],
+        among=among,
+    )

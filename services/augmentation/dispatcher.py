@@ -49,8 +49,11 @@ class Dispatcher:
     def give_up(self, job_id: str, document_ids: Sequence[str], error: BaseException) -> None:
         """End a batch that failed for good: its documents are tried one by one, a single one has failed.
 
-        Where something was away for too long, trying them one by one would change nothing.
+        Where something was away for too long, trying them one by one would change nothing; a remap's
+        then wait for the sweeper, since nobody waits for them and labels left behind would stay so.
         """
+        if isinstance(error, Unavailable) and self._store.remap_of(job_id) is not None:
+            return
         if len(document_ids) > 1 and not isinstance(error, Unavailable):
             self._dispatch(job_id, document_ids, batch_size=1)
             return

@@ -30,3 +30,6 @@ class AugmentationSettings(ServerSettings):
     """Pause between two looks for documents in nobody's hands."""
     sweep_documents: int = Field(default=1_000, ge=1)
     """Documents put on the queue again in one look, at most."""
+    remap_documents: int = Field(default=5_000, ge=1)
+    """Documents of one remap that wait at a time, at most: one of millions fills neither Redis nor the
+    queue, where new documents would stand behind it. Per `sweep_seconds` no more than that are remapped."""

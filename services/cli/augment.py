@@ -26,7 +26,7 @@ _DOCUMENTS_PER_JOB = 200
 _POLL_SECONDS = 0.5
 _OVER = {JobState.DONE, JobState.PARTIAL, JobState.FAILED}
 
-labels_app = typer.Typer(help="Take augmented labels out.")
+labels_app = typer.Typer(help="Take augmented labels out, or map them anew.")
 
 
 def augment(
@@ -80,6 +80,30 @@ def export_queries(
         rows = list(client.export_synthetic_queries())
     write_rows(output, rows)
     print_json({"output": str(output), "documents": len(rows)})
+
+
+@labels_app.command("remap")
+def remap() -> None:
+    """Map every labelled document of the running suite anew; nothing is generated."""
+    with (
+        AugmentationClient(CommonSettings().augmentation_url) as client,
+        progress_bar("Remapping") as advance,
+    ):
+        job = remap_and_follow(client, advance)
+    print_json(summary_of([job]))
+    if job.failed:
+        raise typer.Exit(1)
+
+
+def remap_and_follow(client: AugmentationClient, advance: Advance) -> Job:
+    """Begin a remap and return its job when it is over; it takes documents in while it goes."""
+    job = client.remap()
+    while job.state not in _OVER:
+        time.sleep(_POLL_SECONDS)
+        job = client.job(job.id)
+        advance(job.done + job.failed, max(job.documents, client.counts().documents))
+    advance(job.done + job.failed, job.documents)
+    return job
 
 
 def labels_of(client: AugmentationClient) -> Pairs:

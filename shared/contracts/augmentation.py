@@ -59,15 +59,24 @@ class JobState(StrEnum):
     FAILED = "failed"
 
 
+class JobKind(StrEnum):
+    """What a job does with its documents. `remap`: map them anew from the synthetic queries there are."""
+
+    AUGMENT = "augment"
+    REMAP = "remap"
+
+
 class Job(Contract):
     """The record of accepted work; it, not the queue, is the truth."""
 
     id: Identifier
+    kind: JobKind = JobKind.AUGMENT
     state: JobState
     accepted_at: datetime
     finished_at: datetime | None = None
     documents: int
-    """How many were accepted; of these `done` have labels and `failed` gave up."""
+    """How many were accepted; of these `done` have labels and `failed` gave up. A remap of everything
+    accepts documents while it goes."""
     done: int = 0
     failed: int = 0
     labels: int = 0
@@ -81,9 +90,19 @@ class Provenance(Contract):
 
     synthetic_query: str
     rank: int
+    """The train query's place among the synthetic query's neighbours, from 1."""
+    agreement: int = 1
+    """Trusted synthetic queries of the document that reach the train query."""
+    probability: float | None = None
+    """That the label is right, by the mapping's calibration; None without one."""
     generator: str
     encoder: str
     min_similarity: float
+    """tau, as a cosine."""
+    policy: str = ""
+    """Names all that decided which labels the document has; empty if unknown."""
+    index_version: int = 0
+    """Of the train queries it was mapped to; 0 if unknown."""
     created_at: datetime
 
 
@@ -112,6 +131,32 @@ class ExportedLabel(Contract):
     query_id: Identifier
     document_id: Identifier
     similarity: float
+    probability: float | None = None
+    """That it is right; None without a calibration."""
+
+
+class LabelledDocument(Contract):
+    """A document that has a train query as a label."""
+
+    document_id: Identifier
+    similarity: float
+
+
+class QueryDocuments(Contract):
+    """The documents that have a train query as a label, most similar first."""
+
+    query_id: Identifier
+    total: int
+    """How many there are. Past 10,000, `documents` are the best of a random 10,000."""
+    documents: list[LabelledDocument]
+
+
+class RemovedDocuments(Contract):
+    """What became of a request to remove documents."""
+
+    removed: int
+    unknown: list[Identifier]
+    """Asked for, and not there."""
 
 
 class Counts(Contract):

@@ -1,7 +1,16 @@
 """Documents, jobs and augmented labels: in Redis, and in memory for tests."""
 
 from shared.store.memory import MemoryStore
-from shared.store.protocols import Revision, Store
+from shared.store.protocols import MAX_AMONG, Followed, Remap, Revision, Store, Stored
 from shared.store.redis import RedisStore
 
-__all__ = ["MemoryStore", "RedisStore", "Revision", "Store"]
+__all__ = [
+    "MAX_AMONG",
+    "Followed",
+    "MemoryStore",
+    "RedisStore",
+    "Remap",
+    "Revision",
+    "Store",
+    "Stored",
+]

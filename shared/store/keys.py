@@ -1,6 +1,8 @@
 """How every Redis key is spelled: the names below, each followed by an id where it ends in a colon.
 
-Ids hold no colon and no slash, so joining them is unambiguous.
+Ids hold no colon and no slash, so joining them is unambiguous. What a key or a field that came later says
+of older entries, where it is missing: index version 0, policy empty, no calibration, nothing followed yet.
+So layout 1 has grown and is still layout 1.
 """
 
 from __future__ import annotations
@@ -21,16 +23,30 @@ evidence wrote the bare list of queries, which is read as well."""
 LABELS = f"{_PREFIX}labels:"
 """+ document id:revision. Sorted set: train query id -> similarity."""
 PROVENANCE = f"{_PREFIX}provenance:"
-"""+ document id:revision. Hash: train query id -> JSON; `@` and `@at` for the whole revision."""
+"""+ document id:revision. Hash: train query id -> JSON; for the whole revision `@` (JSON), `@at`, `@of`
+(its content hash), `@version` (of the train queries) and `@policy`."""
+PROBABILITY = f"{_PREFIX}probability:"
+"""+ document id:revision. Hash: train query id -> that the label is right; absent without a calibration."""
 QUERY = f"{_PREFIX}query:"
 """+ train query id. Set of the documents that have it as a label."""
 JOBS = f"{_PREFIX}jobs"
 """Sorted set of job ids by the time of acceptance, in microseconds."""
 JOB = f"{_PREFIX}job:"
-"""+ job id. Hash: the record, times in microseconds."""
+"""+ job id. Hash: the record, times in microseconds; `after` while a remap still accepts documents."""
+AMONG = f"{_PREFIX}among:"
+"""+ job id. String: JSON list of the train queries a remap is about; absent if about all, and once over."""
+OPENING = f"{_PREFIX}opening"
+"""Sorted set of the remaps that still accept documents, by the time they began."""
 ERRORS = f"{_PREFIX}errors:"
 """+ job id. Hash: document id -> why it failed."""
 WAITING = f"{_PREFIX}waiting"
 """Sorted set: job id/document id -> end of its lease in microseconds, 0 without one."""
 TOTALS = f"{_PREFIX}totals"
 """Hash: running sums (labels, accepted, done, failed, and `jobs:` + state)."""
+FOLLOWED = f"{_PREFIX}followed"
+"""Hash: `version` and `policy` of the mapping that labels have followed, `job` that saw to it, and
+`is_back` if that version is older than the one before. Absent before the first."""
+BEHIND = f"{_PREFIX}behind"
+"""Sorted set, all scores 0, of documents whose labels may be older than what was followed."""
+REMOVED = f"{_PREFIX}removed"
+"""Sorted set: removed train query id -> version that is without it."""

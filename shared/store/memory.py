@@ -14,15 +14,18 @@ from shared.contracts.augmentation import (
     DocumentLabels,
     ExportedLabel,
     Job,
+    JobKind,
     JobState,
     Label,
+    LabelledDocument,
     Provenance,
+    QueryDocuments,
 )
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
-from shared.store.protocols import Revision
+from shared.store.protocols import Followed, Page, Remap, Revision, Stored
 
 _NO_LEASE = datetime.min.replace(tzinfo=UTC)
 
@@ -54,6 +57,12 @@ class MemoryStore:
         self._documents: dict[str, _Kept] = {}
         self._jobs: dict[str, Job] = {}
         self._waiting: dict[tuple[str, str], datetime] = {}
+        self._remaps: dict[str, Remap] = {}
+        self._opening: dict[str, str] = {}
+        self._followed: Followed | None = None
+        self._is_back = False
+        self._behind: set[str] = set()
+        self._removed: dict[str, int] = {}
 
     def check(self) -> None:
         """Return: memory always answers."""
@@ -79,6 +88,9 @@ class MemoryStore:
     def lease(self, job_id: str, document_ids: Sequence[str], seconds: float) -> Sequence[str]:
         """Take documents in hand for a while; return those that still wait."""
         with self._lock:
+            for each in document_ids:
+                if each not in self._documents:
+                    self.finish_document(job_id, each)
             waiting = [each for each in document_ids if (job_id, each) in self._waiting]
             ends = self._now() + timedelta(seconds=seconds)
             self._waiting.update({(job_id, each): ends for each in waiting})
@@ -102,18 +114,31 @@ class MemoryStore:
             if self._waiting.pop((job_id, document_id), None) is None:
                 return
             job = self._jobs[job_id]
-            done, failed = job.done + (error is None), job.failed + (error is not None)
-            is_over = done + failed == job.documents
             self._jobs[job_id] = job.model_copy(
                 update={
-                    "state": _state_of(job.documents, done, failed),
-                    "finished_at": self._now() if is_over else None,
-                    "done": done,
-                    "failed": failed,
+                    "done": job.done + (error is None),
+                    "failed": job.failed + (error is not None),
                     "labels": job.labels + (labels if error is None else 0),
                     "errors": job.errors if error is None else {**job.errors, document_id: error},
                 }
             )
+            self._judge(job_id)
+
+    def _judge(self, job_id: str) -> None:
+        job = self._jobs[job_id]
+        state = JobState.RUNNING if job.done + job.failed else JobState.ACCEPTED
+        if job_id not in self._opening and job.done + job.failed == job.documents:
+            state = _end_of(job)
+            if job_id in self._remaps:
+                self._remaps[job_id] = Remap()
+        self._jobs[job_id] = job.model_copy(
+            update={
+                "state": state,
+                "finished_at": self._now()
+                if state not in {JobState.RUNNING, JobState.ACCEPTED}
+                else None,
+            }
+        )
 
     def job(self, job_id: str) -> Job:
         """Return a job's record."""
@@ -153,12 +178,35 @@ class MemoryStore:
             if kept is None:
                 return False
             previous = kept.revision
+            if previous is not None and self._is_older(revision, previous):
+                return False
             if previous is None or previous.name != revision.name:
                 kept.created_at = self._now()
                 previous = replace(revision, labels=[])
-            best = _best_of([*previous.labels, *revision.labels])
+            there = [
+                label
+                for label in revision.labels
+                if self._removed.get(label.query_id, 0) <= revision.index_version
+            ]
+            best = _best_of([*previous.labels, *there])
             kept.revision = replace(previous, labels=best)
+            is_whole = len(there) == len(revision.labels)
+            if not is_whole or (self._followed and self._is_behind(revision, self._followed)):
+                self._behind.add(document_id)
             return True
+
+    def _is_older(self, revision: Revision, previous: Revision) -> bool:
+        newest = previous.index_version
+        if self._followed and self._is_back:
+            newest = min(newest, self._followed.version)
+        return previous.content_hash == revision.content_hash and newest > revision.index_version
+
+    def _is_behind(self, revision: Revision, followed: Followed) -> bool:
+        return (
+            revision.index_version < followed.version
+            or revision.policy != followed.policy
+            or (self._is_back and revision.index_version > followed.version)
+        )
 
     def labels(self, document_id: str) -> DocumentLabels:
         """Return a document's labels with their provenance."""
@@ -184,6 +232,7 @@ class MemoryStore:
                     query_id=label.query_id,
                     document_id=document_id,
                     similarity=label.similarity,
+                    probability=label.probability,
                 )
 
     def iterate_synthetic_queries(self) -> Iterator[SyntheticQueries]:
@@ -199,6 +248,142 @@ class MemoryStore:
         return sorted(
             label.document_id for label in self.iterate_labels() if label.query_id == query_id
         )
+
+    def labelled_with(self, query_id: str, limit: int) -> QueryDocuments:
+        """Return the documents most similar to a train query."""
+        found = [
+            LabelledDocument(document_id=label.document_id, similarity=label.similarity)
+            for label in self.iterate_labels()
+            if label.query_id == query_id
+        ]
+        best = sorted(found, key=lambda each: (-each.similarity, each.document_id))
+        return QueryDocuments(query_id=query_id, total=len(found), documents=best[:limit])
+
+    def remove_documents(self, document_ids: Sequence[str]) -> list[str]:
+        """Forget documents and all that belongs to them."""
+        with self._lock:
+            there = [each for each in dict.fromkeys(document_ids) if each in self._documents]
+            for document_id in there:
+                del self._documents[document_id]
+            self._behind.difference_update(there)
+            return there
+
+    def remove_labels_of(self, query_ids: Sequence[str], version: int) -> int:
+        """Take train queries from every older revision."""
+        with self._lock:
+            gone, removed = set(query_ids), 0
+            for query_id in gone:
+                self._removed[query_id] = max(version, self._removed.get(query_id, 0))
+            for document_id, kept in self._documents.items():
+                revision = kept.revision
+                if revision is None or revision.index_version >= version:
+                    continue
+                left = [each for each in revision.labels if each.query_id not in gone]
+                if len(left) < len(revision.labels):
+                    removed += len(revision.labels) - len(left)
+                    kept.revision = replace(revision, labels=left)
+                    self._behind.add(document_id)
+            return removed
+
+    def stored(self, document_ids: Sequence[str]) -> dict[str, Stored]:
+        """Return those of the documents that can be mapped anew without a generator."""
+        found: dict[str, Stored] = {}
+        with self._lock:
+            for document_id in document_ids:
+                kept = self._documents.get(document_id)
+                if kept is None or kept.revision is None:
+                    continue
+                generator = kept.revision.generator
+                if (written := kept.synthetic_queries.get(generator)) is not None:
+                    found[document_id] = Stored(kept.document, generator, written)
+        return found
+
+    def begin_remap(self, remap: Remap) -> Job:
+        """Begin a job that maps every labelled document anew."""
+        with self._lock:
+            job = self._begin_remap(remap, documents=0)
+            self._opening[job.id] = ""
+            return job
+
+    def _begin_remap(self, remap: Remap, documents: int) -> Job:
+        job = Job(
+            id=uuid.uuid4().hex,
+            kind=JobKind.REMAP,
+            state=JobState.ACCEPTED,
+            accepted_at=self._now(),
+            documents=documents,
+        )
+        self._jobs[job.id] = job
+        self._remaps[job.id] = remap
+        return job
+
+    def remap_of(self, job_id: str) -> Remap | None:
+        """Return what a remap is about, None for any other job."""
+        with self._lock:
+            return self._remaps.get(job_id)
+
+    def opening(self) -> list[str]:
+        """Return the ids of the remaps that still accept documents."""
+        with self._lock:
+            return list(self._opening)
+
+    def accept_page(self, job_id: str, limit: int) -> Page:
+        """Let a remap accept its next labelled documents."""
+        with self._lock:
+            if job_id not in self._opening:
+                return Page([], is_last=True)
+            after = self._opening[job_id]
+            page = sorted(each for each in self._documents if each > after)[:limit]
+            accepted = [each for each in page if self._documents[each].revision]
+            self._waiting.update({(job_id, each): _NO_LEASE for each in accepted})
+            job = self._jobs[job_id]
+            documents = job.documents + len(accepted)
+            self._jobs[job_id] = job.model_copy(update={"documents": documents})
+            if len(page) == limit:
+                self._opening[job_id] = page[-1]
+                return Page(accepted, is_last=False)
+            del self._opening[job_id]
+            self._judge(job_id)
+            return Page(accepted, is_last=True)
+
+    def followed(self) -> Followed | None:
+        """Return how far labels have followed the mapping service."""
+        with self._lock:
+            return self._followed
+
+    def follow(
+        self, since: Followed | None, version: int, policy: str, remap: Remap | None
+    ) -> bool:
+        """Move on and begin the remap that this takes, in one step."""
+        with self._lock:
+            if _state_of(self._followed) != _state_of(since):
+                return False
+            job = self.begin_remap(remap) if remap is not None and self._documents else None
+            before = since.version if since else version
+            if version < before:
+                self._removed.clear()
+            self._is_back = version < before or (self._is_back and version == before)
+            self._followed = Followed(version, policy, job.id if job else None)
+            return True
+
+    def remap_behind(self, limit: int) -> tuple[str, list[str]] | None:
+        """Begin a remap of documents whose labels are not of the version and policy followed."""
+        with self._lock:
+            if self._followed is None:
+                return None
+            page = sorted(self._behind)[:limit]
+            self._behind.difference_update(page)
+            document_ids = [
+                each
+                for each in page
+                if (revision := self._documents[each].revision)
+                and self._is_behind(revision, self._followed)
+            ]
+            if not document_ids:
+                return None
+            job = self._begin_remap(Remap(), len(document_ids))
+            self._waiting.update({(job.id, each): _NO_LEASE for each in document_ids})
+            return job.id, document_ids
 
     def counts(self) -> Counts:
         """Return how much there is of everything."""
@@ -224,12 +409,14 @@ class MemoryStore:
         return kept if kept and kept.document.content_hash == content_hash else None
 
 
-def _state_of(documents: int, done: int, failed: int) -> JobState:
-    if done + failed < documents:
-        return JobState.RUNNING
-    if not failed:
+def _end_of(job: Job) -> JobState:
+    if not job.failed:
         return JobState.DONE
-    return JobState.PARTIAL if done else JobState.FAILED
+    return JobState.PARTIAL if job.done else JobState.FAILED
+
+
+def _state_of(followed: Followed | None) -> tuple[int, str] | None:
+    return (followed.version, followed.policy) if followed else None
 
 
 def _best_of(labels: Sequence[MappedQuery]) -> list[MappedQuery]:
@@ -249,9 +436,13 @@ def _label(label: MappedQuery, revision: Revision, created_at: datetime) -> Labe
         provenance=Provenance(
             synthetic_query=label.synthetic_query,
             rank=label.rank,
+            agreement=label.agreement,
+            probability=label.probability,
             generator=revision.generator,
             encoder=revision.encoder,
             min_similarity=revision.min_similarity,
+            policy=revision.policy,
+            index_version=revision.index_version,
             created_at=created_at,
         ),
     )

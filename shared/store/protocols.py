@@ -10,11 +10,22 @@ from typing import Protocol
 
 import orjson
 
-from shared.contracts.augmentation import Counts, DocumentLabels, ExportedLabel, Job
+from shared.contracts.augmentation import (
+    Counts,
+    DocumentLabels,
+    ExportedLabel,
+    Job,
+    QueryDocuments,
+)
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import InvalidInput
+
+MAX_AMONG = 1_000
+"""Train queries of one remap."""
+MAX_SEEN_OF_A_QUERY = 10_000
+"""Documents of a train query that are looked at to find its most similar."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,8 @@ class Revision:
     policy: str = ""
     """Names all that decided which labels these are."""
     index_version: int = 0
-    """Of the train queries they were mapped to. A revision replaces none of a newer one."""
+    """Of the train queries they were mapped to, in microseconds, below 2^53; 0 if unknown. A revision
+    replaces none of a newer one."""
 
     def __post_init__(self) -> None:
         for label in self.labels:
@@ -45,7 +57,7 @@ class Revision:
     @property
     def name(self) -> str:
         """Return 16 hex digits: the same content treated the same way has the same name."""
-        made_by = [
+        made_by: list[str | float] = [
             self.content_hash,
             self.generator,
             self.encoder,
@@ -53,7 +65,49 @@ class Revision:
             self.neighbours,
             self.trust,
         ]
+        if self.policy or self.index_version:  # else named as before there were any
+            made_by += [self.policy, self.index_version]
         return hashlib.sha256(orjson.dumps(made_by)).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Remap:
+    """What a job that maps anew is about: labels to these train queries, or all labels."""
+
+    among: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.among) > MAX_AMONG:
+            raise InvalidInput(
+                f"a remap among {len(self.among)} train queries, expected at most {MAX_AMONG}"
+            )
+
+
+@dataclass(frozen=True)
+class Page:
+    """Documents that a remap accepted in one step."""
+
+    document_ids: Sequence[str]
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A labelled document with what its labels' generator wrote for its current content."""
+
+    document: Document
+    generator: str
+    written: WrittenQueries
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The state of the mapping service that labels have been brought to."""
+
+    version: int
+    policy: str
+    job_id: str | None = None
+    """The remap that was begun for it."""
 
 
 class Store(Protocol):
@@ -70,7 +124,10 @@ class Store(Protocol):
         """Keep documents (distinct ids) and the record of a new job, all or nothing."""
 
     def lease(self, job_id: str, document_ids: Sequence[str], seconds: float) -> Sequence[str]:
-        """Take documents in hand for a while; return those that still wait."""
+        """Take documents in hand for a while; return those that still wait.
+
+        What was removed is not among them: it is done, with no labels.
+        """
 
     def abandoned(self, limit: int) -> dict[str, list[str]]:
         """Return job id -> waiting documents in nobody's hands, at most `limit` documents."""
@@ -100,8 +157,12 @@ class Store(Protocol):
     def write_labels(self, document_id: str, revision: Revision) -> bool:
         """Make a revision the document's labels in one step, and drop the one before.
 
-        Written again, a revision keeps each train query's best similarity. False, and nothing is
-        written, if the document's content is no longer the revision's.
+        Written again, a revision keeps each train query's best similarity. Train queries that were
+        removed at a later version than the revision's are left out. A revision that lacks some of
+        them, or is not of the version and policy followed, is written and its document noted as behind.
+
+        False, and nothing is written, if the document's content is no longer the revision's, or its
+        labels are of the same content and a later version.
         """
 
     def labels(self, document_id: str) -> DocumentLabels:
@@ -115,6 +176,57 @@ class Store(Protocol):
 
     def documents_of(self, query_id: str) -> list[str]:
         """Return the ids of the documents that have a train query as a label, in order."""
+
+    def labelled_with(self, query_id: str, limit: int) -> QueryDocuments:
+        """Return the documents most similar to a train query among those that have it as a label."""
+
+    def remove_documents(self, document_ids: Sequence[str]) -> list[str]:
+        """Forget documents and all that belongs to them, each in one step; return those there were.
+
+        Jobs that wait for one count it as done, with no labels, once a worker comes to it.
+        """
+
+    def remove_labels_of(self, query_ids: Sequence[str], version: int) -> int:
+        """Take train queries that version is without from every older revision; return how many labels.
+
+        Each document is one step. Its labels are noted as behind: what the train query displaced is
+        missing. Later writes of older revisions leave these train queries out.
+        """
+
+    def stored(self, document_ids: Sequence[str]) -> dict[str, Stored]:
+        """Return those of the documents that can be mapped anew without a generator."""
+
+    def begin_remap(self, remap: Remap) -> Job:
+        """Begin a job that maps every labelled document anew; it accepts them page by page."""
+
+    def remap_of(self, job_id: str) -> Remap | None:
+        """Return what a remap is about, None for any other job."""
+
+    def opening(self) -> list[str]:
+        """Return the ids of the remaps that still accept documents, the oldest first."""
+
+    def accept_page(self, job_id: str, limit: int) -> Page:
+        """Let a remap accept its next labelled documents: of the next `limit` documents by id."""
+
+    def followed(self) -> Followed | None:
+        """Return how far labels have followed the mapping service, None before the first time."""
+
+    def follow(
+        self, since: Followed | None, version: int, policy: str, remap: Remap | None
+    ) -> bool:
+        """Move on from `since` and begin the remap that this takes, in one step.
+
+        No remap is begun while there are no documents. An earlier version than `since` is an index put
+        back: what is known of the versions after it no longer counts. False, and nothing is done, if
+        `since` is no longer what is followed.
+        """
+
+    def remap_behind(self, limit: int) -> tuple[str, list[str]] | None:
+        """Begin a remap of documents whose labels are not of the version and policy followed.
+
+        Looks at no more than `limit` that were noted; returns the job with its documents, None
+        where all were up to date.
+        """
 
     def counts(self) -> Counts:
         """Return how much there is of everything."""

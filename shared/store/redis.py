@@ -7,20 +7,40 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
+import orjson
 import redis
 from redis import exceptions
 from redis.backoff import ExponentialBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
 
-from shared.contracts.augmentation import Counts, DocumentLabels, ExportedLabel, Job, JobState
+from shared.contracts.augmentation import (
+    Counts,
+    DocumentLabels,
+    ExportedLabel,
+    Job,
+    JobKind,
+    JobState,
+    LabelledDocument,
+    QueryDocuments,
+)
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
 from shared.store import keys, records, scripts
-from shared.store.protocols import Revision
+from shared.store.protocols import (
+    MAX_SEEN_OF_A_QUERY,
+    Followed,
+    Page,
+    Remap,
+    Revision,
+    Stored,
+)
 
 _PAGE = 200
+_REMEMBERED_REMOVALS = 100_000
+"""Train queries that late writes leave out. One forgotten is out of date, not wrong for ever: what is
+older than the version followed is noted as behind all the same."""
 _CANNOT_WRITE = ("MISCONF", "NOREPLICAS", "MASTERDOWN")
 
 
@@ -41,6 +61,15 @@ class RedisStore:
         self._finish = client.register_script(scripts.FINISH)
         self._put_synthetic_queries = client.register_script(scripts.PUT_SYNTHETIC_QUERIES)
         self._write_labels = client.register_script(scripts.WRITE_LABELS)
+        self._begin_remap = client.register_script(scripts.BEGIN_REMAP)
+        self._accept_page = client.register_script(scripts.ACCEPT_PAGE)
+        self._remove_documents = client.register_script(scripts.REMOVE_DOCUMENTS)
+        self._remember_removed = client.register_script(scripts.REMEMBER_REMOVED)
+        self._remove_labels = client.register_script(scripts.REMOVE_LABELS)
+        self._follow = client.register_script(scripts.FOLLOW)
+        self._remap_behind = client.register_script(scripts.REMAP_BEHIND)
+        self._read_stored = client.register_script(scripts.READ_STORED)
+        self._read_query = client.register_script(scripts.READ_QUERY)
         self._read_labels = client.register_script(scripts.READ_LABELS)
         self._read_maker = client.register_script(scripts.READ_MAKER)
 
@@ -162,11 +191,23 @@ class RedisStore:
         rows = [
             value
             for label in revision.labels
-            for value in (label.query_id, label.similarity, records.reason_of(label))
+            for value in (
+                label.query_id,
+                label.similarity,
+                records.reason_of(label),
+                "" if label.probability is None else label.probability,
+            )
         ]
-        head = [document_id, revision.content_hash, revision.name]
+        head: list[str | bytes | int] = [
+            document_id,
+            revision.content_hash,
+            revision.name,
+            records.maker_of(revision),
+            revision.index_version,
+            revision.policy,
+        ]
         with self._asking():
-            return bool(self._write_labels(args=[*head, records.maker_of(revision), *rows]))
+            return bool(self._write_labels(args=[*head, *rows]))
 
     def labels(self, document_id: str) -> DocumentLabels:
         """Return a document's labels with their provenance."""
@@ -182,9 +223,13 @@ class RedisStore:
     def iterate_labels(self) -> Iterator[ExportedLabel]:
         """Yield all current labels by document id, most similar first."""
         for document_id, found in self._of_every_document(self._read_labels, ""):
+            probabilities = records.probabilities_of(found[2])
             for query_id, similarity in records.best_first(found[1]):
                 yield ExportedLabel(
-                    query_id=query_id, document_id=document_id, similarity=similarity
+                    query_id=query_id,
+                    document_id=document_id,
+                    similarity=similarity,
+                    probability=probabilities.get(query_id),
                 )
 
     def iterate_synthetic_queries(self) -> Iterator[SyntheticQueries]:
@@ -197,6 +242,121 @@ class RedisStore:
         with self._asking():
             found: Any = self._redis.smembers(keys.QUERY + query_id)
         return sorted(found)
+
+    def labelled_with(self, query_id: str, limit: int) -> QueryDocuments:
+        """Return the documents most similar to a train query."""
+        with self._asking():
+            total, *flat = self._read_query(args=[query_id, MAX_SEEN_OF_A_QUERY])
+        return QueryDocuments(
+            query_id=query_id,
+            total=total,
+            documents=[
+                LabelledDocument(document_id=document_id, similarity=similarity)
+                for document_id, similarity in records.best_first(flat)[:limit]
+            ],
+        )
+
+    def remove_documents(self, document_ids: Sequence[str]) -> list[str]:
+        """Forget documents and all that belongs to them."""
+        removed: list[str] = []
+        for start in range(0, len(document_ids), _PAGE):
+            with self._asking():
+                removed += self._remove_documents(args=document_ids[start : start + _PAGE])
+        return removed
+
+    def remove_labels_of(self, query_ids: Sequence[str], version: int) -> int:
+        """Take train queries from every older revision."""
+        for start in range(0, len(query_ids), _PAGE):
+            some = query_ids[start : start + _PAGE]
+            with self._asking():
+                self._remember_removed(args=[version, _REMEMBERED_REMOVALS, *some])
+        return sum(self._remove_labels_of(query_id, version) for query_id in query_ids)
+
+    def _remove_labels_of(self, query_id: str, version: int) -> int:
+        removed, cursor = 0, 0
+        while True:
+            with self._asking():
+                found: Any = self._redis.sscan(keys.QUERY + query_id, cursor, count=_PAGE)
+                cursor, document_ids = found
+                if document_ids:
+                    removed += self._remove_labels(args=[query_id, version, *document_ids])
+            if not cursor:
+                return removed
+
+    def stored(self, document_ids: Sequence[str]) -> dict[str, Stored]:
+        """Return those of the documents that can be mapped anew without a generator."""
+        with self._asking():
+            pipeline = self._redis.pipeline(transaction=False)
+            for document_id in document_ids:
+                self._read_stored(args=[document_id], client=pipeline)
+            found = pipeline.execute()
+        return {
+            document_id: Stored(
+                Document.model_validate_json(each[0]),
+                each[1],
+                WrittenQueries.model_validate_json(each[2]),
+            )
+            for document_id, each in zip(document_ids, found, strict=True)
+            if each
+        }
+
+    def begin_remap(self, remap: Remap) -> Job:
+        """Begin a job that maps every labelled document anew."""
+        job_id = uuid.uuid4().hex
+        with self._asking():
+            accepted_at = self._begin_remap(args=[job_id, _among(remap)])
+        return Job(
+            id=job_id,
+            kind=JobKind.REMAP,
+            state=JobState.ACCEPTED,
+            accepted_at=records.time_of(accepted_at),
+            documents=0,
+        )
+
+    def remap_of(self, job_id: str) -> Remap | None:
+        """Return what a remap is about, None for any other job."""
+        with self._asking():
+            kind: Any = self._redis.hget(keys.JOB + job_id, "kind")
+            if kind != JobKind.REMAP:
+                return None
+            among: Any = self._redis.get(keys.AMONG + job_id)
+        return Remap(tuple(orjson.loads(among)) if among else ())
+
+    def opening(self) -> list[str]:
+        """Return the ids of the remaps that still accept documents."""
+        with self._asking():
+            found: Any = self._redis.zrange(keys.OPENING, 0, -1)
+        return list(found)
+
+    def accept_page(self, job_id: str, limit: int) -> Page:
+        """Let a remap accept its next labelled documents."""
+        with self._asking():
+            is_last, *document_ids = self._accept_page(args=[job_id, limit])
+        return Page(document_ids, bool(is_last))
+
+    def followed(self) -> Followed | None:
+        """Return how far labels have followed the mapping service."""
+        with self._asking():
+            found: Any = self._redis.hgetall(keys.FOLLOWED)
+        if not found:
+            return None
+        return Followed(int(found["version"]), found["policy"], found.get("job"))
+
+    def follow(
+        self, since: Followed | None, version: int, policy: str, remap: Remap | None
+    ) -> bool:
+        """Move on and begin the remap that this takes, in one step."""
+        before = (since.version, since.policy) if since else ("", "")
+        wanted = (0, "") if remap is None else (1, _among(remap))
+        with self._asking():
+            return bool(self._follow(args=[*before, version, policy, uuid.uuid4().hex, *wanted]))
+
+    def remap_behind(self, limit: int) -> tuple[str, list[str]] | None:
+        """Begin a remap of documents whose labels are not of the version and policy followed."""
+        job_id = uuid.uuid4().hex
+        with self._asking():
+            document_ids = self._remap_behind(args=[job_id, limit])
+        return (job_id, document_ids) if document_ids else None
 
     def counts(self) -> Counts:
         """Return how much there is of everything."""
@@ -273,6 +433,10 @@ class RedisStore:
                 f"{self._place} holds data of layout {found}; this version of SKIM reads "
                 f"layout {keys.LAYOUT_VERSION}"
             )
+
+
+def _among(remap: Remap) -> bytes | str:
+    return orjson.dumps(list(remap.among)) if remap.among else ""
 
 
 def _place_of(client: redis.Redis) -> str:

@@ -11,12 +11,63 @@ _PRELUDE = f"""
 local DOCUMENTS, DOCUMENT = '{keys.DOCUMENTS}', '{keys.DOCUMENT}'
 local SYNTHETIC, QUERY = '{keys.SYNTHETIC}', '{keys.QUERY}'
 local LABELS, PROVENANCE = '{keys.LABELS}', '{keys.PROVENANCE}'
+local PROBABILITY = '{keys.PROBABILITY}'
 local JOBS, JOB, ERRORS = '{keys.JOBS}', '{keys.JOB}', '{keys.ERRORS}'
+local AMONG, OPENING = '{keys.AMONG}', '{keys.OPENING}'
 local WAITING, TOTALS = '{keys.WAITING}', '{keys.TOTALS}'
+local FOLLOWED, BEHIND, REMOVED = '{keys.FOLLOWED}', '{keys.BEHIND}', '{keys.REMOVED}'
 local call = redis.call
 local function now(plus)
   local time = call('TIME')
   return string.format('%.0f', time[1] * 1000000 + time[2] + (plus or 0))
+end
+"""
+_FOLLOWING = """
+local function read_followed()
+  local found = call('HMGET', FOLLOWED, 'version', 'policy', 'is_back')
+  return found[1] and {version = tonumber(found[1]), policy = found[2], is_back = found[3]}
+end
+local function is_behind(version, policy, followed)
+  return version < followed.version or policy ~= followed.policy
+         or followed.is_back and version > followed.version
+end
+"""
+
+_JOBS = """
+local function begin(job, kind, documents)
+  local accepted_at = now()
+  call('HSET', JOB .. job, 'kind', kind, 'state', 'accepted', 'accepted_at', accepted_at,
+       'documents', documents, 'done', 0, 'failed', 0, 'labels', 0)
+  call('ZADD', JOBS, accepted_at, job)
+  call('HINCRBY', TOTALS, 'jobs:accepted', 1)
+  call('HINCRBY', TOTALS, 'accepted', documents)
+end
+local function begin_remap(job, among)
+  begin(job, 'remap', 0)
+  call('HSET', JOB .. job, 'after', '')
+  if among ~= '' then call('SET', AMONG .. job, among) end
+  call('ZADD', OPENING, call('HGET', JOB .. job, 'accepted_at'), job)
+end
+local function judge(job)
+  local record = call('HMGET', JOB .. job, 'documents', 'done', 'failed', 'state', 'after')
+  local documents, done, failed = tonumber(record[1]), tonumber(record[2]), tonumber(record[3])
+  local state = done + failed > 0 and 'running' or 'accepted'
+  if not record[5] and done + failed == documents then
+    state = failed == 0 and 'done' or done == 0 and 'failed' or 'partial'
+    call('HSET', JOB .. job, 'finished_at', now())
+    call('DEL', AMONG .. job)
+  end
+  call('HSET', JOB .. job, 'state', state)
+  call('HINCRBY', TOTALS, 'jobs:' .. record[4], -1)
+  call('HINCRBY', TOTALS, 'jobs:' .. state, 1)
+end
+local function finish(job, id, outcome, labels, reason)
+  if call('ZREM', WAITING, job .. '/' .. id) == 0 then return end
+  call('HINCRBY', TOTALS, outcome, 1)
+  call('HINCRBY', JOB .. job, outcome, 1)
+  call('HINCRBY', JOB .. job, 'labels', labels)
+  if outcome == 'failed' then call('HSET', ERRORS .. job, id, reason) end
+  judge(job)
 end
 """
 
@@ -25,11 +76,15 @@ def _writing(body: str) -> str:
     return f"#!lua\n{_PRELUDE}{body}"
 
 
+def _working(body: str) -> str:
+    return _writing(_JOBS + body)
+
+
 def _reading(body: str) -> str:
     return f"#!lua flags=no-writes\n{_PRELUDE}{body}"
 
 
-ACCEPT = _writing("""
+ACCEPT = _working("""
 -- job id, then (document id, content hash, body) of each document; returns the time of acceptance
 local job = ARGV[1]
 if call('EXISTS', JOB .. job) == 0 then
@@ -42,24 +97,57 @@ if call('EXISTS', JOB .. job) == 0 then
     call('ZADD', DOCUMENTS, 0, id)
     call('ZADD', WAITING, 0, job .. '/' .. id)
   end
-  local documents, accepted_at = (#ARGV - 1) / 3, now()
-  call('HSET', JOB .. job, 'state', 'accepted', 'accepted_at', accepted_at,
-       'documents', documents, 'done', 0, 'failed', 0, 'labels', 0)
-  call('ZADD', JOBS, accepted_at, job)
-  call('HINCRBY', TOTALS, 'jobs:accepted', 1)
-  call('HINCRBY', TOTALS, 'accepted', documents)
+  begin(job, 'augment', (#ARGV - 1) / 3)
 end
 return call('HGET', JOB .. job, 'accepted_at')
 """)
 
-LEASE = _writing("""
+BEGIN_REMAP = _working("""
+-- job id, JSON of the train queries it is about or nothing; returns the time of acceptance
+local job, among = unpack(ARGV)
+if call('EXISTS', JOB .. job) == 0 then begin_remap(job, among) end
+return call('HGET', JOB .. job, 'accepted_at')
+""")
+
+ACCEPT_PAGE = _working("""
+-- job id, documents to look at; returns 1 if no more follow, else 0, then what was accepted
+local job, limit = ARGV[1], tonumber(ARGV[2])
+local after = call('HGET', JOB .. job, 'after')
+if not after then return {1} end
+local from = after == '' and '-' or '(' .. after
+local ids = call('ZRANGE', DOCUMENTS, from, '+', 'BYLEX', 'LIMIT', 0, limit)
+local is_last = #ids < limit and 1 or 0
+local accepted = {is_last}
+for _, id in ipairs(ids) do
+  if call('HEXISTS', DOCUMENT .. id, 'revision') == 1 then
+    call('ZADD', WAITING, 0, job .. '/' .. id)
+    accepted[#accepted + 1] = id
+  end
+end
+call('HINCRBY', JOB .. job, 'documents', #accepted - 1)
+call('HINCRBY', TOTALS, 'accepted', #accepted - 1)
+if is_last == 1 then
+  call('HDEL', JOB .. job, 'after')
+  call('ZREM', OPENING, job)
+  judge(job)
+else
+  call('HSET', JOB .. job, 'after', ids[#ids])
+end
+return accepted
+""")
+
+LEASE = _working("""
 -- job id, microseconds, then document ids; returns those that still wait
 local job, ends, waiting = ARGV[1], now(ARGV[2]), {}
 for i = 3, #ARGV do
-  local entry = job .. '/' .. ARGV[i]
+  local id, entry = ARGV[i], job .. '/' .. ARGV[i]
   if call('ZSCORE', WAITING, entry) then
-    call('ZADD', WAITING, ends, entry)
-    waiting[#waiting + 1] = ARGV[i]
+    if call('EXISTS', DOCUMENT .. id) == 0 then
+      finish(job, id, 'done', 0, '')
+    else
+      call('ZADD', WAITING, ends, entry)
+      waiting[#waiting + 1] = id
+    end
   end
 end
 return waiting
@@ -70,28 +158,9 @@ ABANDONED = _reading("""
 return call('ZRANGE', WAITING, '-inf', now(), 'BYSCORE', 'LIMIT', 0, ARGV[1])
 """)
 
-FINISH = _writing("""
+FINISH = _working("""
 -- job id, document id, 'done' or 'failed', number of labels, reason
-local job, id, outcome, labels, reason = unpack(ARGV)
-if call('ZREM', WAITING, job .. '/' .. id) == 0 then return end
-call('HINCRBY', TOTALS, outcome, 1)
-call('HINCRBY', JOB .. job, outcome, 1)
-call('HINCRBY', JOB .. job, 'labels', labels)
-if outcome == 'failed' then call('HSET', ERRORS .. job, id, reason) end
-local record = call('HMGET', JOB .. job, 'documents', 'done', 'failed', 'state')
-local documents, done, failed = tonumber(record[1]), tonumber(record[2]), tonumber(record[3])
-local state = 'running'
-if done == documents then
-  state = 'done'
-elseif failed == documents then
-  state = 'failed'
-elseif done + failed == documents then
-  state = 'partial'
-end
-if state ~= 'running' then call('HSET', JOB .. job, 'finished_at', now()) end
-call('HSET', JOB .. job, 'state', state)
-call('HINCRBY', TOTALS, 'jobs:' .. record[4], -1)
-call('HINCRBY', TOTALS, 'jobs:' .. state, 1)
+finish(unpack(ARGV))
 """)
 
 PUT_SYNTHETIC_QUERIES = _writing("""
@@ -102,32 +171,172 @@ if call('HGET', DOCUMENT .. id, 'content_hash') == content_hash then
 end
 """)
 
-WRITE_LABELS = _writing("""
--- document id, content hash, revision, what made it, then (query id, similarity, why) of each label
-local id, content_hash, revision, made_by = unpack(ARGV, 1, 4)
-local document = DOCUMENT .. id
-if call('HGET', document, 'content_hash') ~= content_hash then return 0 end
-local labels, provenance = LABELS .. id .. ':' .. revision, PROVENANCE .. id .. ':' .. revision
-local before = call('ZCARD', labels)
-local previous = call('HGET', document, 'revision')
-if previous and previous ~= revision then
-  local old = LABELS .. id .. ':' .. previous
+WRITE_LABELS = _writing(
+    _FOLLOWING
+    + """
+-- document id, content hash, revision, what made it, version of the train queries, policy, then
+-- (query id, similarity, why, probability or nothing) of each label
+local id, content_hash, revision, made_by, version, policy = unpack(ARGV, 1, 6)
+local document, key, at = DOCUMENT .. id, id .. ':' .. revision, tonumber(version)
+local kept = call('HMGET', document, 'content_hash', 'revision')
+if kept[1] ~= content_hash then return 0 end
+local followed = read_followed()
+local previous = kept[2] and id .. ':' .. kept[2]
+if previous then
+  local of = call('HMGET', PROVENANCE .. previous, '@of', '@version')
+  local newest = tonumber(of[2] or 0)
+  if followed and followed.is_back then newest = math.min(newest, followed.version) end
+  if of[1] == content_hash and newest > at then return 0 end
+end
+local before = call('ZCARD', LABELS .. key)
+if previous and previous ~= key then
+  local old = LABELS .. previous
   for _, query in ipairs(call('ZRANGE', old, 0, -1)) do call('SREM', QUERY .. query, id) end
   before = call('ZCARD', old)
-  call('DEL', old, PROVENANCE .. id .. ':' .. previous)
+  call('DEL', old, PROVENANCE .. previous, PROBABILITY .. previous)
 end
-call('HSETNX', provenance, '@', made_by)
-call('HSETNX', provenance, '@at', now())
-for i = 5, #ARGV, 3 do
-  local query, similarity, why = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if call('ZADD', labels, 'GT', 'CH', similarity, query) == 1 then
-    call('HSET', provenance, query, why)
+for name, value in pairs({['@'] = made_by, ['@at'] = now(), ['@of'] = content_hash,
+                          ['@version'] = version, ['@policy'] = policy}) do
+  call('HSETNX', PROVENANCE .. key, name, value)
+end
+local is_whole = true
+for i = 7, #ARGV, 4 do
+  local query, similarity, why, probability = unpack(ARGV, i, i + 3)
+  local removed = call('ZSCORE', REMOVED, query)
+  if removed and tonumber(removed) > at then
+    is_whole = false
+  elseif call('ZADD', LABELS .. key, 'GT', 'CH', similarity, query) == 1 then
+    call('HSET', PROVENANCE .. key, query, why)
+    call('HDEL', PROBABILITY .. key, query)
+    if probability ~= '' then call('HSET', PROBABILITY .. key, query, probability) end
     call('SADD', QUERY .. query, id)
   end
 end
 call('HSET', document, 'revision', revision)
-call('HINCRBY', TOTALS, 'labels', call('ZCARD', labels) - before)
+call('HINCRBY', TOTALS, 'labels', call('ZCARD', LABELS .. key) - before)
+if not is_whole or followed and is_behind(at, policy, followed) then
+  call('ZADD', BEHIND, 0, id)
+end
 return 1
+"""
+)
+
+REMOVE_DOCUMENTS = _writing("""
+-- document ids; returns those there were
+local removed = {}
+for _, id in ipairs(ARGV) do
+  if call('ZREM', DOCUMENTS, id) == 1 then
+    local revision = call('HGET', DOCUMENT .. id, 'revision')
+    if revision then
+      local key = id .. ':' .. revision
+      local queries = call('ZRANGE', LABELS .. key, 0, -1)
+      for _, query in ipairs(queries) do call('SREM', QUERY .. query, id) end
+      call('HINCRBY', TOTALS, 'labels', -#queries)
+      call('DEL', LABELS .. key, PROVENANCE .. key, PROBABILITY .. key)
+    end
+    call('DEL', DOCUMENT .. id, SYNTHETIC .. id)
+    call('ZREM', BEHIND, id)
+    removed[#removed + 1] = id
+  end
+end
+return removed
+""")
+
+REMEMBER_REMOVED = _writing("""
+-- version, how many to remember, then train query ids
+for i = 3, #ARGV do call('ZADD', REMOVED, 'GT', ARGV[1], ARGV[i]) end
+call('ZREMRANGEBYRANK', REMOVED, 0, -ARGV[2] - 1)
+""")
+
+REMOVE_LABELS = _writing("""
+-- train query id, version, then document ids; returns how many labels were removed
+local query, version, removed = ARGV[1], tonumber(ARGV[2]), 0
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  local revision = call('HGET', DOCUMENT .. id, 'revision')
+  if revision then
+    local key = id .. ':' .. revision
+    local at = tonumber(call('HGET', PROVENANCE .. key, '@version') or 0)
+    if at < version and call('ZREM', LABELS .. key, query) == 1 then
+      call('HDEL', PROVENANCE .. key, query)
+      call('HDEL', PROBABILITY .. key, query)
+      call('SREM', QUERY .. query, id)
+      call('ZADD', BEHIND, 0, id)
+      removed = removed + 1
+    end
+  end
+end
+call('HINCRBY', TOTALS, 'labels', -removed)
+return removed
+""")
+
+FOLLOW = _working("""
+-- version and policy followed before (or nothing), those to follow now, a job id, whether it is wanted
+-- (1 or 0), JSON of the train queries it is about or nothing; returns 1 if moved on
+local since, since_policy, version, policy, job, is_wanted, among = unpack(ARGV)
+if call('EXISTS', JOB .. job) == 1 then return 1 end
+local seen = call('HMGET', FOLLOWED, 'version', 'policy')
+if (seen[1] or '') ~= since or (seen[2] or '') ~= since_policy then return 0 end
+call('HSET', FOLLOWED, 'version', version, 'policy', policy)
+call('HDEL', FOLLOWED, 'job')
+local step = since == '' and 0 or tonumber(version) - tonumber(since)
+if step > 0 then call('HDEL', FOLLOWED, 'is_back') end
+if step < 0 then
+  call('HSET', FOLLOWED, 'is_back', 1)
+  call('DEL', REMOVED)
+end
+if is_wanted == '1' and call('ZCARD', DOCUMENTS) > 0 then
+  begin_remap(job, among)
+  call('HSET', FOLLOWED, 'job', job)
+end
+return 1
+""")
+
+REMAP_BEHIND = _working(
+    _FOLLOWING
+    + """
+-- job id, limit; returns the documents of the job, nothing where none are behind
+local job, ids = ARGV[1], {}
+local followed = read_followed()
+if not followed or call('EXISTS', JOB .. job) == 1 then return ids end
+for _, id in ipairs(call('ZRANGE', BEHIND, 0, ARGV[2] - 1)) do
+  local revision = call('HGET', DOCUMENT .. id, 'revision')
+  local of = call('HMGET', PROVENANCE .. id .. ':' .. (revision or ''), '@version', '@policy')
+  if revision and is_behind(tonumber(of[1] or 0), of[2] or '', followed) then
+    call('ZADD', WAITING, 0, job .. '/' .. id)
+    ids[#ids + 1] = id
+  end
+  call('ZREM', BEHIND, id)
+end
+if #ids > 0 then begin(job, 'remap', #ids) end
+return ids
+"""
+)
+
+READ_STORED = _reading("""
+-- document id; returns its body, its labels' generator, and what that wrote for its current content;
+-- nil without labels or without that
+local id = ARGV[1]
+local document = call('HMGET', DOCUMENT .. id, 'body', 'content_hash', 'revision')
+if not document[3] then return nil end
+local made_by = call('HGET', PROVENANCE .. id .. ':' .. document[3], '@')
+local generator = cjson.decode(made_by).generator
+local written = call('HGET', SYNTHETIC .. id, document[2] .. ':' .. generator)
+return written and {document[1], generator, written}
+""")
+
+READ_QUERY = _reading("""
+-- train query id, documents to look at; returns how many have it, then (document id, similarity)
+local key, limit = QUERY .. ARGV[1], tonumber(ARGV[2])
+local total = call('SCARD', key)
+local ids = total > limit and call('SRANDMEMBER', key, limit) or call('SMEMBERS', key)
+local found = {total}
+for _, id in ipairs(ids) do
+  local revision = call('HGET', DOCUMENT .. id, 'revision')
+  found[#found + 1] = id
+  found[#found + 1] = call('ZSCORE', LABELS .. id .. ':' .. revision, ARGV[1])
+end
+return found
 """)
 
 READ_MAKER = _reading("""
@@ -143,5 +352,6 @@ local revision = call('HGET', DOCUMENT .. ARGV[1], 'revision')
 if not revision then return nil end
 local key = ARGV[1] .. ':' .. revision
 local why = ARGV[2] == 'why' and call('HGETALL', PROVENANCE .. key) or {}
-return {revision, call('ZRANGE', LABELS .. key, 0, -1, 'WITHSCORES'), why}
+return {revision, call('ZRANGE', LABELS .. key, 0, -1, 'WITHSCORES'),
+        call('HGETALL', PROBABILITY .. key), why}
 """)

@@ -12,13 +12,21 @@ def document_of(document_id: str = "d1", text: str = "played with a reed") -> Do
     return Document(id=document_id, title="oboe", text=text, metadata={"kind": "woodwind"})
 
 
-def label_of(query_id: str, similarity: float, synthetic_query: str = "reed wind") -> MappedQuery:
+def label_of(
+    query_id: str,
+    similarity: float,
+    synthetic_query: str = "reed wind",
+    *,
+    probability: float | None = None,
+) -> MappedQuery:
     return MappedQuery(
         query_id=query_id,
         query=f"text of {query_id}",
         similarity=similarity,
         synthetic_query=synthetic_query,
         rank=1,
+        agreement=2,
+        probability=probability,
     )
 
 
@@ -28,6 +36,8 @@ def revision_of(
     generator: str = "slm-1",
     encoder: str = "encoder-1",
     min_similarity: float = 0.6,
+    policy: str = "",
+    index_version: int = 0,
 ) -> Revision:
     return Revision(
         content_hash=document.content_hash,
@@ -39,4 +49,6 @@ def revision_of(
         min_similarity=min_similarity,
         neighbours=10,
         labels=labels,
+        policy=policy,
+        index_version=index_version,
     )

@@ -9,7 +9,7 @@ from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
 from shared.contracts.augmentation import Job
 from shared.contracts.synthetic_queries import WrittenQueries
-from shared.store import MemoryStore, RedisStore, Store
+from shared.store import MemoryStore, RedisStore, Remap, Store
 from tests.support.documents import document_of, label_of, revision_of
 from tests.support.queues import FakeQueue
 
@@ -71,13 +71,16 @@ def test_all_labels_are_exported_a_line_each(client: TestClient, store: MemorySt
     documents = [document_of(f"d{number:03}") for number in range(600)]
     store.accept(documents)
     for document in documents:
-        store.write_labels(document.id, revision_of(document, label_of("q1", 0.75)))
+        label = label_of("q1", 0.75, probability=0.5)
+        store.write_labels(document.id, revision_of(document, label))
 
     answer = client.get("/v1/labels")
 
     rows = [json.loads(line) for line in answer.text.splitlines()]
     assert answer.headers["content-type"] == "application/x-ndjson"
-    assert rows[0] == {"query_id": "q1", "document_id": "d000", "similarity": 0.75}
+    assert rows[0] == {
+        "query_id": "q1", "document_id": "d000", "similarity": 0.75, "probability": 0.5,
+    }  # fmt: skip
     assert [row["document_id"] for row in rows] == [document.id for document in documents]
 
 
@@ -236,3 +239,65 @@ def test_metrics_say_what_waits(client: TestClient, client_without_redis: TestCl
     assert "skim_augmentation_waiting 2.0" in client.get("/metrics").text
     assert "skim_augmentation_documents_accepted_total 2.0" in client.get("/metrics").text
     assert "skim_augmentation_waiting 2.0" not in client_without_redis.get("/metrics").text
+
+
+def test_a_document_is_removed_with_its_labels(client: TestClient, store: MemoryStore) -> None:
+    client.post("/v1/documents", json={"documents": [OBOE, HORN]})
+    store.write_labels("oboe", revision_of(store.document("oboe"), label_of("q1", 0.9)))
+
+    answer = client.delete("/v1/documents/oboe")
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert client.get("/v1/documents/oboe").status_code == 404
+    assert client.get("/v1/labels").content == b""
+    assert client.delete("/v1/documents/oboe").status_code == 404
+    assert client.get("/v1/documents/horn").status_code == 200
+
+
+def test_several_documents_are_removed_and_unknown_ones_named(
+    client: TestClient, store: MemoryStore
+) -> None:
+    client.post("/v1/documents", json={"documents": [OBOE, HORN]})
+
+    answer = client.request("DELETE", "/v1/documents", json=["oboe", "harp", "horn"])
+
+    assert answer.json() == {"removed": 2, "unknown": ["harp"]}
+    assert store.counts().documents == 0
+
+
+@pytest.mark.parametrize("body", [[], ["a b"], {"ids": ["oboe"]}, ["x"] * 1_001])
+def test_a_list_of_ids_that_is_none_removes_nothing(
+    client: TestClient, store: MemoryStore, body: object
+) -> None:
+    client.post("/v1/documents", json=OBOE)
+
+    assert client.request("DELETE", "/v1/documents", json=body).status_code == 422
+    assert store.counts().documents == 1
+
+
+def test_a_remap_of_everything_is_a_job(client: TestClient, store: MemoryStore) -> None:
+    answer = client.post("/v1/remaps")
+
+    job = Job.model_validate_json(answer.content)
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/{job.id}")
+    assert client.get(f"/v1/jobs/{job.id}").json()["kind"] == "remap"
+    assert (store.opening(), store.remap_of(job.id)) == ([job.id], Remap())
+
+
+def test_a_train_querys_documents_are_listed_best_first(
+    client: TestClient, store: MemoryStore
+) -> None:
+    client.post("/v1/documents", json={"documents": [OBOE, HORN]})
+    for document_id, similarity in (("oboe", 0.7), ("horn", 0.9)):
+        document = store.document(document_id)
+        store.write_labels(document_id, revision_of(document, label_of("q1", similarity)))
+
+    answer = client.get("/v1/train-queries/q1/documents", params={"limit": 1}).json()
+
+    assert answer == {
+        "query_id": "q1",
+        "total": 2,
+        "documents": [{"document_id": "horn", "similarity": 0.9}],
+    }
+    assert client.get("/v1/train-queries/q9/documents").json()["documents"] == []
+    assert client.get("/v1/train-queries/q1/documents?limit=0").status_code == 422

@@ -8,9 +8,9 @@ from fastapi.testclient import TestClient
 from services.augmentation.app import build_app
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
-from services.cli.augment import labels_of, post_and_follow, summary_of
+from services.cli.augment import labels_of, post_and_follow, remap_and_follow, summary_of
 from shared.clients import AugmentationClient
-from shared.contracts.augmentation import Job, JobState
+from shared.contracts.augmentation import Job, JobKind, JobState
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.store import MemoryStore
@@ -186,3 +186,28 @@ def test_the_current_labels_come_out_by_query(follow: Follow, client: Augmentati
     follow(DOCUMENTS[:2])
 
     assert labels_of(client) == {"q1": {"d000": 0.75, "d001": 0.75}}
+
+
+def test_a_remap_is_followed_to_its_end(
+    follow: Follow,
+    client: AugmentationClient,
+    transport: InProcess,
+    suite: Suite,
+    progress: list[tuple[int, int]],
+) -> None:
+    follow(DOCUMENTS[:3])
+    progress.clear()
+
+    class Sweeping(AugmentationClient):
+        """Looks at a job after the sweeper and a worker have been at it."""
+
+        def job(self, job_id: str) -> Job:
+            page = suite.store.accept_page(job_id, 2)
+            suite.augment(job_id, page.document_ids)
+            return client.job(job_id)
+
+    sweeping = Sweeping("http://augmentation", attempts=1, transport=transport)
+    job = remap_and_follow(sweeping, lambda done, total: progress.append((done, total)))
+
+    assert (job.kind, job.state, job.done) == (JobKind.REMAP, JobState.DONE, 3)
+    assert progress == [(2, 3), (3, 3), (3, 3)]

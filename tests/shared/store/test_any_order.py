@@ -9,24 +9,40 @@ from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import NotFound
-from shared.store import MemoryStore, RedisStore, Store
+from shared.store import MemoryStore, RedisStore, Remap, Store
 from tests.support.documents import document_of, label_of, revision_of
 
 VERSIONS = [document_of(id_, text) for id_ in ("d1", "d2") for text in ("old", "new")]
 SCORES = (0.6, 0.75, 0.9)
+PROBABILITIES = {0.6: None, 0.75: 0.25, 0.9: 1 / 3}
 
 document = st.sampled_from(VERSIONS)
 generator = st.sampled_from(["slm-1", "slm-2"])
 labels = st.lists(
-    st.builds(label_of, st.sampled_from(["q1", "q2", "q3"]), st.sampled_from(SCORES)), max_size=4
+    st.builds(
+        lambda query_id, score: label_of(query_id, score, probability=PROBABILITIES[score]),
+        st.sampled_from(["q1", "q2", "q3"]),
+        st.sampled_from(SCORES),
+    ),
+    max_size=4,
 )
+version = st.integers(min_value=0, max_value=3)
+policy = st.sampled_from(["", "p1", "p2"])
+queries = st.lists(st.sampled_from(["q1", "q2"]), min_size=1, unique=True)
+remap = st.builds(Remap, st.just(()) | queries.map(tuple))
 job = st.integers(min_value=0, max_value=3)
 operation = st.one_of(
     st.tuples(st.just("accept"), st.lists(document, min_size=1, unique_by=lambda each: each.id)),
     st.tuples(st.just("lease"), job, document, st.sampled_from([0, 60])),
     st.tuples(st.just("finish"), job, document, st.none() | st.text(max_size=3)),
     st.tuples(st.just("put"), document, generator, st.lists(st.sampled_from("abc"), max_size=2)),
-    st.tuples(st.just("write"), document, generator, labels),
+    st.tuples(st.just("write"), document, generator, labels, version, policy),
+    st.tuples(st.just("remove"), st.lists(st.sampled_from(["d1", "d2", "d9"]), max_size=2)),
+    st.tuples(st.just("remove_labels"), queries, version),
+    st.tuples(st.just("remap"), remap),
+    st.tuples(st.just("page"), job, st.integers(min_value=1, max_value=3)),
+    st.tuples(st.just("follow"), st.booleans(), version, policy, st.none() | remap),
+    st.tuples(st.just("behind"), st.integers(min_value=1, max_value=2)),
 )
 
 
@@ -53,6 +69,11 @@ class Driver:
             ],
             "exported": list(self.store.iterate_labels()),
             "made from": list(self.store.iterate_synthetic_queries()),
+            "opening": [self.jobs.index(each) for each in self.store.opening()],
+            "remaps": [self.store.remap_of(job_id) for job_id in self.jobs],
+            "followed": self._followed(),
+            "labelled": [self.store.labelled_with(id_, 1) for id_ in ("q1", "q2", "q3")],
+            "stored": self.store.stored(["d1", "d2", "d9"]),
             "documents": [self.store.documents_of(id_) for id_ in ("q1", "q2", "q3")],
             "counts": self.store.counts(),
             "abandoned": {
@@ -73,9 +94,49 @@ class Driver:
     def _put(self, document: Document, generator: str, queries: list[str]) -> None:
         self.store.put_synthetic_queries(document, generator, WrittenQueries(queries=queries))
 
-    def _write(self, document: Document, generator: str, labels: Sequence[MappedQuery]) -> bool:
-        revision = revision_of(document, *labels, generator=generator)
+    def _write(
+        self,
+        document: Document,
+        generator: str,
+        labels: Sequence[MappedQuery],
+        version: int,
+        policy: str,
+    ) -> bool:
+        revision = revision_of(
+            document, *labels, generator=generator, index_version=version, policy=policy
+        )
         return self.store.write_labels(document.id, revision)
+
+    def _remove(self, document_ids: list[str]) -> object:
+        return self.store.remove_documents(document_ids)
+
+    def _remove_labels(self, query_ids: list[str], version: int) -> object:
+        return self.store.remove_labels_of(query_ids, version)
+
+    def _remap(self, remap: Remap) -> None:
+        self.jobs.append(self.store.begin_remap(remap).id)
+
+    def _page(self, job: int, limit: int) -> object:
+        page = self.store.accept_page(self._id(job), limit)
+        return list(page.document_ids), page.is_last
+
+    def _follow(self, is_current: bool, version: int, policy: str, remap: Remap | None) -> object:
+        since = self.store.followed() if is_current else None
+        is_done = self.store.follow(since, version, policy, remap)
+        if is_done and (job_id := self.store.followed().job_id):
+            self.jobs.append(job_id)
+        return is_done
+
+    def _behind(self, limit: int) -> object:
+        found = self.store.remap_behind(limit)
+        if found is None:
+            return None
+        self.jobs.append(found[0])
+        return found[1]
+
+    def _followed(self) -> object:
+        found = self.store.followed()
+        return found and (found.version, found.policy, found.job_id in self.jobs)
 
     def _id(self, job: int) -> str:
         return self.jobs[job] if job < len(self.jobs) else "unknown"
@@ -100,11 +161,11 @@ class Driver:
 
 
 @settings(
-    max_examples=60,
+    max_examples=200,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(operations=st.lists(operation, max_size=25))
+@given(operations=st.lists(operation, max_size=30))
 def test_any_order_of_operations_agrees_between_memory_and_redis(
     redis_client: redis.Redis, operations: list[tuple[Any, ...]]
 ) -> None:
