@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.augmentation.augmenter import Augmenter
@@ -163,8 +163,26 @@ class Driver:
             self.mapping.meanwhile = lambda: None
 
 
+LATE_WORKER = [("post", "d1", "b"), ("work", [("put", "q1", "b"), ("settle", 2)])]
+CAME_AND_WENT = [
+    ("put", "q1", "a"),
+    ("post", "d1", "a"),
+    ("work", []),
+    ("remove", "q1"),
+]
+DISPLACED = [
+    *(("put", query_id, text) for query_id, text in (("q1", "a b"), ("q2", "a"), ("q3", "b"))),
+    ("post", "d1", "a b"),
+    ("settle", 2),
+    ("remove", "q1"),
+]
+
+
 @settings(max_examples=300, deadline=None)
 @given(todo=steps)
+@example(todo=LATE_WORKER)
+@example(todo=CAME_AND_WENT)
+@example(todo=DISPLACED)
 def test_labels_end_as_a_fresh_mapping_gives_them(todo: list[Any]) -> None:
     driver = Driver()
 
