@@ -7,6 +7,8 @@ Nothing is missed, whatever runs at the same time and wherever a process dies:
 - A document that was written before that step has a revision when the remap comes to its page, and is mapped
   by an index at least as new. One that is written after it, by a worker that mapped before, is noted by the
   store as behind, in the step that writes it, and is remapped later. There is no third case.
+- A document that was mapped ahead of what is followed is noted as well: a train query that came and went
+  between two looks is in no list of changes.
 - Removed train queries lose their labels before that step. A worker that still has them cannot write them:
   the store remembers them with the version that is without them. Documents that lost a label are behind, for
   the neighbours it displaced.

@@ -47,6 +47,6 @@ FOLLOWED = f"{_PREFIX}followed"
 """Hash: `version` and `policy` of the mapping that labels have followed, `job` that saw to it, and
 `is_back` if that version is older than the one before. Absent before the first."""
 BEHIND = f"{_PREFIX}behind"
-"""Sorted set, all scores 0, of documents whose labels may be older than what was followed."""
+"""Sorted set, all scores 0, of documents whose labels may not be of the state followed."""
 REMOVED = f"{_PREFIX}removed"
 """Sorted set: removed train query id -> version that is without it."""

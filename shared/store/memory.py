@@ -201,12 +201,9 @@ class MemoryStore:
             newest = min(newest, self._followed.version)
         return previous.content_hash == revision.content_hash and newest > revision.index_version
 
-    def _is_behind(self, revision: Revision, followed: Followed) -> bool:
-        return (
-            revision.index_version < followed.version
-            or revision.policy != followed.policy
-            or (self._is_back and revision.index_version > followed.version)
-        )
+    @staticmethod
+    def _is_behind(revision: Revision, followed: Followed) -> bool:
+        return (revision.index_version, revision.policy) != (followed.version, followed.policy)
 
     def labels(self, document_id: str) -> DocumentLabels:
         """Return a document's labels with their provenance."""

@@ -28,8 +28,7 @@ local function read_followed()
   return found[1] and {version = tonumber(found[1]), policy = found[2], is_back = found[3]}
 end
 local function is_behind(version, policy, followed)
-  return version < followed.version or policy ~= followed.policy
-         or followed.is_back and version > followed.version
+  return version ~= followed.version or policy ~= followed.policy
 end
 """
 

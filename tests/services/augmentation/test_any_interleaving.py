@@ -1,10 +1,11 @@
 """Whatever happens in whatever order, labels end as mapping everything afresh would give them."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.augmentation.augmenter import Augmenter
@@ -31,15 +32,11 @@ step = st.one_of(
     st.tuples(st.just("follow"), st.integers(min_value=0, max_value=9)),
     st.tuples(st.just("sweep"), st.none()),
     st.tuples(st.just("lose"), st.none()),
+    st.tuples(st.just("later"), st.none()),
+    st.tuples(st.just("settle"), st.integers(min_value=1, max_value=2)),
 )
-steps = st.lists(
-    st.recursive(
-        step,
-        lambda inner: st.tuples(st.just("work"), st.lists(inner, max_size=5)),
-        max_leaves=8,
-    ),
-    max_size=20,
-)
+work = st.tuples(st.just("work"), st.lists(step, max_size=5))
+steps = st.lists(st.one_of(step, work, work), min_size=6, max_size=25)
 """`work`: a worker takes a message and maps it; the steps in its list happen before it writes."""
 
 
@@ -62,15 +59,20 @@ class Dying:
 
 
 class Driver:
-    """Runs steps against a store. Leases end at once, so that every message may be doubled."""
+    """Runs steps against a store; in Redis, whose clock is its own, leases end at once."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store | None = None) -> None:
+        self.now = datetime(2026, 11, 25, tzinfo=UTC)
+        self.lease_seconds = 60 if store is None else 0
+        self.store: Store = MemoryStore(now=lambda: self.now) if store is None else store
         self.mapping = LiveMapping()
         self.scribe = Scribe()
         self.queue = FakeQueue()
-        self.augmenter = Augmenter(store, self.scribe, self.mapping, lease_seconds=0)
-        self.dispatcher = Dispatcher(store, self.queue, batch_size=2, seconds=0)
+        self.augmenter = Augmenter(
+            self.store, self.scribe, self.mapping, lease_seconds=self.lease_seconds
+        )
+        self.dispatcher = self._dispatcher(self.store)
+        self._follow(0)
 
     def run(self, todo: Sequence[Any]) -> None:
         for name, *values in todo:
@@ -78,6 +80,14 @@ class Driver:
 
     def settle(self) -> None:
         for _ in range(12):
+            self._later(None)
+            self._settle(1)
+
+    def _later(self, _: None) -> None:
+        self.now += timedelta(seconds=100)
+
+    def _settle(self, times: int) -> None:
+        for _ in range(times):
             self._follow(0)
             self._sweep(None)
             while self.queue.messages:
@@ -125,8 +135,10 @@ class Driver:
 
     def _follow(self, dies_at: int) -> None:
         store: Any = Dying(self.store, dies_at)
-        dispatcher = Dispatcher(store, self.queue, batch_size=2, seconds=0)
-        follow_once(Follower(store, self.mapping, dispatcher, window=2))
+        follow_once(Follower(store, self.mapping, self._dispatcher(store), window=2))
+
+    def _dispatcher(self, store: Store) -> Dispatcher:
+        return Dispatcher(store, self.queue, batch_size=2, seconds=self.lease_seconds)
 
     def _sweep(self, _: None) -> None:
         sweep_once(self.dispatcher, 10)
@@ -151,10 +163,28 @@ class Driver:
             self.mapping.meanwhile = lambda: None
 
 
+LATE_WORKER = [("post", "d1", "b"), ("work", [("put", "q1", "b"), ("settle", 2)])]
+CAME_AND_WENT = [
+    ("put", "q1", "a"),
+    ("post", "d1", "a"),
+    ("work", []),
+    ("remove", "q1"),
+]
+DISPLACED = [
+    *(("put", query_id, text) for query_id, text in (("q1", "a b"), ("q2", "a"), ("q3", "b"))),
+    ("post", "d1", "a b"),
+    ("settle", 2),
+    ("remove", "q1"),
+]
+
+
 @settings(max_examples=300, deadline=None)
 @given(todo=steps)
+@example(todo=LATE_WORKER)
+@example(todo=CAME_AND_WENT)
+@example(todo=DISPLACED)
 def test_labels_end_as_a_fresh_mapping_gives_them(todo: list[Any]) -> None:
-    driver = Driver(MemoryStore())
+    driver = Driver()
 
     driver.run(todo)
     driver.settle()

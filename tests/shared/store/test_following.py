@@ -373,7 +373,7 @@ def test_without_documents_there_is_nothing_to_remap(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("version", "policy", "is_behind"),
-    [(1, "p1", True), (2, "p2", True), (2, "p1", False), (3, "p1", False)],
+    [(1, "p1", True), (2, "p2", True), (2, "p1", False), (3, "p1", True)],
 )
 def test_what_is_written_of_another_state_than_followed_is_behind(
     store: Store, version: int, policy: str, is_behind: bool
