@@ -43,7 +43,7 @@ from shared.settings import CommonSettings
 
 _QUERIES, _BASE, _NEIGHBOURS, _TURNS, _REQUESTERS = 2_000, 20_000, 10, 2, 4
 _THREADS = os.cpu_count() or 1
-_PEER = Path(__file__).parent / "peers" / "retrieval" / "map_queries.py"
+_PEER = Path(__file__).parent / "peers" / "map_queries.py"
 Vectors = NDArray[np.float32]
 
 
