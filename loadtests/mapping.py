@@ -244,7 +244,7 @@ def _peer(
     model = common.models / "sources" / "all-minilm-l6-v2"
     arguments = [model, scratch / "texts.json", scratch / "vectors.npy", _NEIGHBOURS, _THREADS]
     with subprocess.Popen(  # noqa: S603
-        [str(python), str(_PEER), *map(str, arguments)],
+        [str(python), "-P", str(_PEER), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
