@@ -15,6 +15,10 @@ from typing import Any
 
 from loadtests.results import Row, save
 
+_MAPPING_GAINS = {
+    "skim - skim_preset": "clicks + labels",
+    "skim_and_unmapped - skim_preset_and_unmapped": "clicks + labels + synthetic queries",
+}
 _DOCUMENTS_AS = {"title_only": "titles only", "full": "titles + metadata"}
 
 
@@ -46,6 +50,8 @@ def main() -> None:
         save(f"evaluation-{name}", arms(figures), command=command)
         if not options.arms:
             save(f"exposure-{name}", exposure(figures), command=command)
+        if mappings := mapping_gains(figures):
+            save(f"mapping-gains-{name}", mappings, command=command)
     print(json.dumps(figures))
 
 
@@ -65,6 +71,26 @@ def arms(figures: Mapping[str, Any]) -> list[Row]:
         if isinstance(sections, dict) and "title_only" in sections
         for section, documents_as in _DOCUMENTS_AS.items()
         for arm, row in sections[section].items()
+    ]
+
+
+def mapping_gains(figures: Mapping[str, Any]) -> list[Row]:
+    """Return a row for each split, tower and way of training: what calibrated labels gain over the preset's."""
+    return [
+        {
+            "split": split.replace("_", " "),
+            "documents as": documents_as,
+            "trained on": trained_on,
+            **{
+                f"recall@{k}": _interval(differences[gain], f"recall_at_{k}")
+                for k in (10, 25, 100)
+            },
+        }
+        for split, sections in figures.items()
+        if isinstance(sections, dict) and "gains" in sections
+        for section, documents_as in _DOCUMENTS_AS.items()
+        for gain, trained_on in _MAPPING_GAINS.items()
+        if gain in (differences := sections["gains"].get(section, {}))
     ]
 
 
@@ -89,7 +115,11 @@ def _gain(row: Mapping[str, float]) -> str | None:
     bounds = [row.get(f"gain_recall_at_100{bound}") for bound in ("", "_low", "_high")]
     if None in bounds or len(set(bounds)) == 1:  # without a rival, or its own
         return None
-    value, low, high = (100 * bound for bound in bounds if bound is not None)
+    return _interval(row, "gain_recall_at_100")
+
+
+def _interval(row: Mapping[str, float], name: str) -> str:
+    value, low, high = (100 * row[f"{name}{bound}"] for bound in ("", "_low", "_high"))
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 

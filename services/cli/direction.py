@@ -11,8 +11,12 @@ from collections.abc import Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from shared.contracts.document import Document
+from shared.contracts.mapping import TrainQuery
 from shared.dataset import Dataset, Pairs, Query, read_dataset, read_documents, read_queries
+from shared.errors import InvalidInput
 from shared.settings import CommonSettings
 
 
@@ -27,6 +31,17 @@ def read_mapped(folder: Path, common: CommonSettings, split: str | None = None) 
     """Read a data folder as the mapping sees it: turned round where queries have the metadata."""
     dataset = read_dataset(folder, split=split)
     return dataset if common.metadata_side == "document" else turned(dataset)
+
+
+def read_train_queries(path: Path, common: CommonSettings) -> list[TrainQuery]:
+    """Read what is mapped to: the train queries of a file, or of a file of documents their titles."""
+    if common.metadata_side == "query":
+        return [TrainQuery(id=each.id, text=each.title) for each in read_documents(path)]
+    return [
+        TrainQuery(id=each.id, text=each.text)
+        for each in read_queries(path)
+        if each.split == "train"
+    ]
 
 
 def turned(dataset: Dataset) -> Dataset:
@@ -66,4 +81,11 @@ def transposed(
 
 
 def _document_of(query: Query) -> Document:
-    return Document(id=query.id, title=query.text, metadata=query.metadata)
+    try:
+        return Document(id=query.id, title=query.text, metadata=query.metadata)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(
+            f"query {query.id!r} cannot be read as a document: {where}: {first['msg']}"
+        ) from error

@@ -95,6 +95,11 @@ def evaluate_command(
         towers=_towers(towers), min_similarity=min_similarity, shown=shown, is_fresh=fresh
     )
     common = CommonSettings()
+    if common.metadata_side == "query":
+        raise InvalidInput(
+            "SKIM_METADATA_SIDE=query: what is compared here are queries with documents that have metadata; "
+            "train with `skim train` and compare bundles"
+        )
     folder = data_folder(folder)
     written = _regenerated(common, folder, fresh) if regenerate else queries
     rows, without = (

@@ -13,12 +13,13 @@ import typer
 from numpy.typing import NDArray
 
 from services.cli.console import Advance, out, print_json, progress_bar
+from services.cli.direction import read_mapped
 from services.cli.generate import read_synthetic_queries
 from services.mapping.index_builder import build_index
 from services.mapping.settings import MappingSettings
 from services.mapping.trust import Trust
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Dataset, Pairs, Query, read_dataset
+from shared.dataset import Dataset, Pairs, Query
 from shared.encoder import SentenceEncoder
 from shared.settings import CommonSettings
 
@@ -42,8 +43,9 @@ def gaps_command(
     from services.training.report_page.terminal import terminal_tables
     from services.training.stamp import stamp
 
-    dataset = read_dataset(folder, split=split)
-    encoder = SentenceEncoder(CommonSettings().models / "encoder")
+    common = CommonSettings()
+    dataset = read_mapped(folder, common, split)
+    encoder = SentenceEncoder(common.models / "encoder")
     tau = MappingSettings().min_similarity if min_similarity is None else min_similarity
     with progress_bar("Mapping synthetic queries") as advance:
         gaps = gaps_of(dataset, list(read_synthetic_queries(queries)), encoder, tau, advance)

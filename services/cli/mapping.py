@@ -13,6 +13,7 @@ from services.cli.console import Advance, print_json, progress_bar
 from services.cli.direction import read_mapped
 from services.mapping.encoders import keep_encoders, open_encoder
 from services.mapping.index_builder import build_index
+from services.mapping.index_files import read_manifest
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import HnswParameters
 from shared.clients import MappingClient
@@ -48,8 +49,15 @@ def build(
     encoder = open_encoder(common.models, common.mapping, name)
     with progress_bar("Indexing train queries") as advance:
         build_train_index(common, queries, encoder, advance)
+    manifest = read_manifest(common.mapping)
     print_json(
-        {"index": str(common.mapping), "train_queries": len(queries), "reloaded": reload(common)}
+        {
+            "index": str(common.mapping),
+            "train_queries": manifest.train_queries,
+            "encoder": manifest.encoder,
+            "recall_above_tau": manifest.recall_above_tau,
+            "reloaded": reload(common),
+        }
     )
 
 

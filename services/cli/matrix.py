@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -32,16 +33,19 @@ def matrix(
     ] = False,
     split: Annotated[str | None, typer.Option(help="Another split, of FOLDER/splits.")] = None,
 ) -> None:
-    """Write clicks + augmented labels: rows are train queries, columns documents, both in file order.
+    """Write clicks + augmented labels, whole or not at all: rows are train queries, columns documents, both in file order.
 
     A pair that was clicked counts as the click. Renee, DEXML and PECOS read the XC layout.
     """
     if target.exists():
         raise Conflict(f"{target}: exists already; name another one")
     dataset = read_dataset(folder, split=split)
-    augmented = augmented_dataset(dataset, read_pairs(labels), soft=soft)
+    augmented = augmented_dataset(dataset, read_pairs(labels, adds_up=False), soft=soft)
     write = write_xc if format is MatrixFormat.XC else write_dataset
-    write(target, augmented)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        write(Path(scratch) / target.name, augmented)
+        (Path(scratch) / target.name).rename(target)
     clicks = sum(len(dataset.clicks.get(each.id, {})) for each in dataset.queries_of("train"))
     pairs = sum(len(augmented.clicks.get(each.id, {})) for each in dataset.queries_of("train"))
     print_json({"target": str(target), "clicks": clicks, "labels": pairs - clicks})

@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from services.cli.console import print_json, progress_bar
+from services.cli.direction import read_train_queries
 from shared.clients import MappingClient
 from shared.contracts.base import Contract
-from shared.contracts.mapping import TrainQueriesChanged, TrainQuery, TrainQueryId
-from shared.dataset import read_queries, read_rows
+from shared.contracts.mapping import TrainQueriesChanged, TrainQueryId
+from shared.dataset import read_rows
 from shared.errors import InvalidInput
 from shared.settings import CommonSettings
 
@@ -21,18 +22,20 @@ _LINES = 1_000
 
 
 def put(
-    file: Annotated[Path, typer.Argument(help="queries.jsonl; its train queries are taken.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="queries.jsonl, of which train queries are taken; documents.jsonl where queries have the metadata."
+        ),
+    ],
 ) -> None:
     """Add train queries to the running mapping service, or give known ids another text.
 
     They are mapped to at once; documents that were mapped before follow in the background, without the SLM.
     """
-    queries = [
-        TrainQuery(id=query.id, text=query.text)
-        for query in read_queries(file)
-        if query.split == "train"
-    ]
-    with MappingClient(CommonSettings().mapping_url) as client:
+    common = CommonSettings()
+    queries = read_train_queries(file, common)
+    with MappingClient(common.mapping_url) as client:
         _change(queries, client.put_train_queries, "Putting train queries", file)
 
 

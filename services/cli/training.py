@@ -76,6 +76,11 @@ def train_command(
     added, written = things_to_add(
         common, labels, queries, labels_only=labels_only, clicks_only=clicks_only
     )
+    if added and not added.keys() & {query.id for query in dataset.queries_of("train")}:
+        raise InvalidInput(
+            f"no label is of a train query of {folder}: they are of another log or split, or "
+            "SKIM_METADATA_SIDE was another one when they were exported"
+        )
     with tempfile.TemporaryDirectory(dir=common.models) as scratch:
         encoder = common.models / "encoder"
         if fine_tune_epochs:
@@ -159,7 +164,7 @@ def things_to_add(
     if clicks_only:
         return {}, []
     if labels is not None:
-        added, written = read_pairs(labels), list[SyntheticQueries]()
+        added, written = read_pairs(labels, adds_up=False), list[SyntheticQueries]()
     else:
         added, written = _of_suite(common)
     if queries is not None:

@@ -73,6 +73,7 @@ def recall_above_tau(
     *,
     k: int = _NEIGHBOURS,
     tau: float = _TAU,
+    own: Sequence[int] | None = None,
 ) -> float:
     """Return the share of the exact neighbours above tau that the index finds; 1 if there are none.
 
@@ -81,14 +82,19 @@ def recall_above_tau(
         vectors: (any, dimensions) float32 unit vectors to look from.
         k: neighbours looked for.
         tau: a cosine.
+        own: where vectors of the index look, the position of each: nobody is a neighbour of itself.
     """
     exact, cosines = index.search_exactly(vectors, k)
     found, _ = index.search(vectors, k)
     hits = wanted = 0
-    for right, similar, given in zip(exact.tolist(), cosines, found.tolist(), strict=True):
+    for row, (right, similar, given) in enumerate(
+        zip(exact.tolist(), cosines, found.tolist(), strict=True)
+    ):
         above = {
             position for position, cosine in zip(right, similar, strict=True) if cosine >= tau
         }
+        if own is not None:
+            above.discard(own[row])
         wanted += len(above)
         hits += len(above.intersection(given))
     return hits / wanted if wanted else 1.0
@@ -98,7 +104,7 @@ def _widened(index: TrainQueryIndex, vectors: NDArray[np.float32]) -> float:
     """Let the index search more widely until its recall is enough; return it."""
     sample = np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE]
     while True:
-        recall = recall_above_tau(index, vectors[sample])
+        recall = recall_above_tau(index, vectors[sample], own=sample.tolist())
         if recall >= _ENOUGH_RECALL or index.ef >= _LARGEST_EF:
             return recall
         index.widen(2 * index.ef)

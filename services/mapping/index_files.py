@@ -9,6 +9,7 @@ journal-DIGEST-VERSION.bin what changed since, of that index at that version (jo
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -54,6 +55,8 @@ class IndexManifest(Contract):
     version: int = 0
     policy: str = ""
     """What mapped when it was written."""
+    has_journal: bool = False
+    """Whether its journal was written with it, be it empty: then one that is not there was lost."""
     index: FileEntry
     queries: FileEntry
 
@@ -121,16 +124,17 @@ def save_index(
             recall_above_tau=recall,
             version=index.version,
             policy=policy,
+            has_journal=True,
             index=move_in(new_graph, folder),
             queries=move_in(new_queries, folder),
         )
-        if journal:
-            new_journal = Path(scratch) / "journal.bin"
-            new_journal.write_bytes(journal)
-            new_journal.replace(folder / manifest.journal)
+        new_journal = Path(scratch) / "journal.bin"
+        new_journal.write_bytes(journal)
+        _move(new_journal, folder / manifest.journal)
         new_manifest = Path(scratch) / MANIFEST
         new_manifest.write_text(manifest.model_dump_json(indent=2) + "\n")
-        new_manifest.replace(folder / MANIFEST)
+        _move(new_manifest, folder / MANIFEST)
+        _sync(folder)
     for name in replaced - {manifest.index.name, manifest.queries.name, manifest.journal}:
         (folder / name).unlink(missing_ok=True)
     return manifest
@@ -184,7 +188,7 @@ def move_in(file: Path, folder: Path) -> FileEntry:
     """Move a finished file into `folder`, under a name that its content decides."""
     sha256 = _sha256_of(file)
     entry = FileEntry(name=f"{file.stem}-{sha256[:12]}{file.suffix}", sha256=sha256)
-    file.replace(folder / entry.name)
+    _move(file, folder / entry.name)
     return entry
 
 
@@ -205,6 +209,20 @@ def _files_of(folder: Path) -> set[str]:
     except (NotFound, Damaged):
         return set()
     return {manifest.index.name, manifest.queries.name, manifest.journal}
+
+
+def _move(file: Path, target: Path) -> None:
+    """Move a file whose content is on the disk first: after a power cut its name leads to all of it, or to nothing."""
+    _sync(file)
+    file.replace(target)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sha256_of(path: Path) -> str:

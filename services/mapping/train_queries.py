@@ -23,7 +23,7 @@ from services.mapping.train_query_index import TrainQueryIndex, by_id, check_spl
 from shared.contracts.mapping import TrainQueriesChanged, TrainQueryChanges
 from shared.dataset import Query
 from shared.encoder import TextEncoder
-from shared.errors import Conflict
+from shared.errors import Conflict, Damaged
 
 _log = structlog.get_logger()
 
@@ -99,6 +99,11 @@ class TrainQueries:
             NotFound, Damaged, Conflict: as `load_index`, and for the journal.
         """
         manifest = read_manifest(folder)
+        if manifest.has_journal and not (folder / manifest.journal).is_file():
+            raise Damaged(
+                f"{folder / manifest.journal}: missing, though it was written with the index; restore it, "
+                "or run `skim mapping build` and put later changes again"
+            )
         index = load_index(folder, encoder=encoder.name, dimensions=encoder.dimensions, ef=ef)
         history: list[Past] = []
         complete_since, policy = manifest.version, manifest.policy

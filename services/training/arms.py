@@ -26,6 +26,8 @@ class Arm:
     bm25: bool = False
     expanded: bool = False
     """BM25 only: whether synthetic queries are read as part of their documents."""
+    rival_of: str = "skim"
+    """The arm of ours whose gain over this one is told."""
 
     @property
     def compared_with(self) -> str:
@@ -46,14 +48,21 @@ ARMS: Sequence[Arm] = (
     Arm("skim_no_metadata", baselines.skim_no_metadata),
     Arm("skim_preset", baselines.skim_preset),
     Arm("skim", baselines.skim),
+    Arm(
+        "skim_preset_and_unmapped",
+        baselines.skim_preset_and_unmapped,
+        rival_of="skim_and_unmapped",
+    ),
     Arm("skim_and_unmapped", baselines.skim_and_unmapped),
     Arm("mar", baselines.missing_at_random),
     Arm("full_truth", baselines.full_truth),
-    Arm("clicks_stochastic", baselines.clicks, log="stochastic"),
-    Arm("ips", baselines.ips_estimated, log="stochastic"),
-    Arm("ips_golden", baselines.ips_golden, log="stochastic"),
-    Arm("lever_ips", baselines.lever_ips, log="stochastic"),
-    Arm("skim_stochastic", baselines.skim_of_any_log, log="stochastic"),
+    Arm("clicks_stochastic", baselines.clicks, log="stochastic", rival_of="skim_stochastic"),
+    Arm("ips", baselines.ips_estimated, log="stochastic", rival_of="skim_stochastic"),
+    Arm("ips_golden", baselines.ips_golden, log="stochastic", rival_of="skim_stochastic"),
+    Arm("lever_ips", baselines.lever_ips, log="stochastic", rival_of="skim_stochastic"),
+    Arm(
+        "skim_stochastic", baselines.skim_of_any_log, log="stochastic", rival_of="skim_stochastic"
+    ),
 )
 OF_EXPOSURE = (
     *("clicks", "skim", "skim_and_unmapped"),

@@ -166,6 +166,14 @@ def skim_and_unmapped(sources: Sources) -> Supervision:
     return with_synthetic_queries(skim(sources), sources.positions, written.synthetic_queries)
 
 
+def skim_preset_and_unmapped(sources: Sources) -> Supervision:
+    """The same with the labels of the paper's preset."""
+    written = needed(sources.written, _SYNTHETIC)
+    return with_synthetic_queries(
+        skim_preset(sources), sources.positions, written.synthetic_queries
+    )
+
+
 def missing_at_random(sources: Sources) -> Supervision:
     """As many pairs as there are clicks, drawn at random from the truth: a log without bias."""
     truth = needed(sources.truth, _TRUTH)

@@ -63,7 +63,7 @@ class EvaluationResult(Contract):
     rows: dict[str, dict[str, Row]]
     """Section (`title_only`, `full`) -> arm -> metrics, gains over clicks, mixing weight, seconds."""
     gains: dict[str, dict[str, Row]]
-    """Section -> `skim - arm` of the same log -> the paired differences."""
+    """Section -> `ours - arm`, as the table of arms pairs them -> the paired differences."""
     left_out: dict[str, str]
     """Arm -> why it has no row."""
     labels: LabelQuality
@@ -239,7 +239,7 @@ def _table(
 
 
 def _gain_over(arm: Arm, measured: Mapping[str, Mapping[str, PerQuery]]) -> dict[str, Row]:
-    ours = "skim" if arm.log == "given" else "skim_stochastic"
+    ours = arm.rival_of
     if arm.name == ours or ours not in measured:
         return {}
     return {f"{ours} - {arm.name}": difference(measured[ours], measured[arm.name])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_the_slm_reads_train_queries_where_they_have_the_metadata(tmp_path: Path
     assert described[0].metadata == {"extract": "about oboe"}
     on_documents = read_described(tmp_path / "documents.jsonl", CommonSettings())
     assert on_documents == list(FOLDER.documents)
+
+
+def test_a_query_that_no_document_can_be_made_of_is_named() -> None:
+    long = Query(id="p-long", text="x", metadata={f"field {number}": 1 for number in range(101)})
+
+    with pytest.raises(InvalidInput, match="'p-long' cannot be read as a document"):
+        turned(replace(FOLDER, queries=[long]))
 
 
 def test_synthetic_labels_become_labels_of_queries_and_a_page_finds_its_category(

@@ -1,4 +1,4 @@
-from loadtests.evaluation import arms, exposure
+from loadtests.evaluation import arms, exposure, mapping_gains
 
 FIGURES = {
     "new_wordings": {
@@ -43,3 +43,21 @@ def test_a_row_for_each_arm_with_its_gain_unless_it_is_its_own_rival() -> None:
 
 def test_a_row_for_each_exposure() -> None:
     assert exposure(FIGURES) == [{"split": "new wordings", "K": "20", "skim": 50.0}]
+
+
+def test_a_row_for_each_way_of_training_on_two_mappings() -> None:
+    gain = {
+        f"recall_at_{k}{bound}": value
+        for k in (10, 25, 100)
+        for bound, value in (("", 0.01), ("_low", -0.002), ("_high", 0.02))
+    }
+    split = {"title_only": {}, "full": {}, "gains": {"full": {"skim - skim_preset": gain}}}
+
+    assert mapping_gains({"new_intents": split, "facts": {}}) == [
+        {
+            "split": "new intents",
+            "documents as": "titles + metadata",
+            "trained on": "clicks + labels",
+            **dict.fromkeys(("recall@10", "recall@25", "recall@100"), "+1.0 [-0.2, +2.0]"),
+        }
+    ]

@@ -36,7 +36,12 @@ DATASET = Dataset(
         for query in range(5)
     },
 )
-LEFT_OUT = {"skim_preset", "unmapped_no_metadata", "skim_no_metadata"}
+LEFT_OUT = {
+    "skim_preset",
+    "skim_preset_and_unmapped",
+    "unmapped_no_metadata",
+    "skim_no_metadata",
+}
 
 
 @pytest.fixture

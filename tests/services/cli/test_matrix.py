@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from typer.testing import CliRunner
 
 from loadtests.peers.install import PECOS, python_of
+from services.cli import matrix as module
 from services.cli.__main__ import app
 from services.cli.matrix import augmented_dataset
 from shared.contracts.document import Document
@@ -119,3 +120,26 @@ def test_nothing_is_overwritten(folder: Path) -> None:
 
     with pytest.raises(Conflict, match="exists already"):
         write(folder)
+
+
+def test_a_label_that_occurs_twice_is_refused_and_nothing_is_left(folder: Path) -> None:
+    labels = folder / "labels.tsv"
+    labels.write_text(labels.read_text() + "oboe\td2\t0.8\n")
+
+    with pytest.raises(InvalidInput, match="occur together twice"):
+        write(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["data", "labels.tsv"]
+
+
+def test_a_folder_that_could_not_be_written_whole_is_not_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def _fail(target: Path, dataset: Dataset) -> None:
+        write_dataset(target, dataset)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_dataset", _fail)
+
+    with pytest.raises(OSError, match="No space left"):
+        write(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["data", "labels.tsv"]

@@ -13,6 +13,7 @@ from services.mapping.index_builder import build_index
 from services.mapping.serving import serve_index
 from services.mapping.settings import MappingSettings
 from shared.clients import MappingClient
+from shared.contracts.document import Document
 from shared.dataset import Query, write_rows
 from shared.errors import InvalidInput
 from tests.support.encoders import BagOfWordsEncoder
@@ -62,3 +63,16 @@ def test_a_file_without_train_queries_is_refused(service: TestClient, tmp_path: 
 
     with pytest.raises(InvalidInput, match="no train queries"):
         run("put", file)
+
+
+def test_where_queries_have_the_metadata_titles_of_documents_are_put(
+    service: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "documents.jsonl"
+    write_rows(file, [Document(id="c1", title="a category", text="with a text")])
+    monkeypatch.setenv("SKIM_METADATA_SIDE", "query")
+
+    told = run("put", file)
+
+    assert told["added"] == 1
+    assert service.get("/v1/train-queries/c1").json()["text"] == "a category"

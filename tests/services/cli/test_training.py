@@ -7,8 +7,9 @@ from typer.testing import CliRunner
 
 from services.cli.__main__ import app
 from services.cli.training import things_to_add
+from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import write_pairs, write_rows
+from shared.dataset import Dataset, Query, write_dataset, write_pairs, write_rows
 from shared.errors import InvalidInput, NotFound
 from shared.settings import CommonSettings
 
@@ -58,3 +59,24 @@ def test_the_command_has_both_switches() -> None:
     assert result.exit_code == 0
     assert "--labels-only" in result.stdout
     assert "--clicks-only" in result.stdout
+
+
+def test_labels_of_another_log_are_refused_before_anything_is_trained(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    write_dataset(
+        folder,
+        Dataset(
+            documents=[Document(id="d", title="a document")],
+            queries=[Query(id="other", text="other")],
+            clicks={"other": {"d": 1.0}},
+            truth={},
+        ),
+    )
+    monkeypatch.setenv("SKIM_HOME", str(tmp_path))
+
+    result = CliRunner().invoke(app, ["train", str(folder), "--labels", str(labels)])
+
+    assert isinstance(result.exception, InvalidInput)
+    assert "no label is of a train query" in str(result.exception)

@@ -16,7 +16,7 @@ from services.mapping.index_builder import build_index
 from services.mapping.index_files import read_manifest
 from services.mapping.train_queries import TrainQueries, Upkeep
 from shared.dataset import Query
-from shared.errors import Conflict, InvalidInput, SkimError, Unavailable
+from shared.errors import Conflict, Damaged, InvalidInput, SkimError, Unavailable
 from tests.support.encoders import BagOfWordsEncoder
 
 ENCODER = BagOfWordsEncoder()
@@ -294,6 +294,23 @@ def test_a_record_that_was_cut_off_is_dropped(folder: Path, cut: int) -> None:
     assert "cut" not in texts(again)
     again.put([query("next")])
     assert texts(opened(folder)).keys() >= {"whole", "next"}
+
+
+def test_a_journal_that_was_lost_is_noticed(folder: Path) -> None:
+    opened(folder).put([query("new")])
+    (folder / read_manifest(folder).journal).unlink()
+
+    with pytest.raises(Damaged, match=r"journal-.*missing"):
+        opened(folder)
+
+
+def test_an_index_of_before_journals_were_written_with_it_is_read(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    (folder / manifest.journal).unlink()
+    older = manifest.model_dump_json(exclude={"has_journal"})
+    (folder / "manifest.json").write_text(older)
+
+    assert len(opened(folder).index) == 30
 
 
 def test_a_reader_does_not_mend_the_journal_of_another_process(folder: Path) -> None:
