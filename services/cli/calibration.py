@@ -74,6 +74,12 @@ def calibrate(
     ] = None,
     documents: Documents = 20_000,
     split: Annotated[str | None, typer.Option(help="Another split, of FOLDER/splits.")] = None,
+    cross_encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a cross-encoder in ONNX that verifies as well; kept beside the index."
+        ),
+    ] = None,
     preset: Annotated[
         bool, typer.Option("--preset", help="Remove the calibration: the paper's tau decides.")
     ] = False,
@@ -100,7 +106,19 @@ def calibrate(
         labels_per_document=labels_per_document,
         documents_per_query=documents_per_query,
     )
-    written = calibrate_index(common, dataset, rows, weighs=weighs, source=source, aim=aim)
+    if cross_encoder is not None and weighs is not Weighs.VERIFIED:
+        raise InvalidInput(
+            f"--cross-encoder verifies: it does not go with --weighs {weighs.value}"
+        )
+    written = calibrate_index(
+        common,
+        dataset,
+        rows,
+        weighs=weighs,
+        source=source,
+        aim=aim,
+        cross_encoder=cross_encoder,
+    )
     reloaded = _reload(common)
     if as_json:
         print_json(written.model_dump(mode="json") | {"reloaded": reloaded})
@@ -117,11 +135,13 @@ def calibrate_index(
     weighs: Weighs = Weighs.VERIFIED,
     source: SourceName | None = None,
     aim: Aim | None = None,
+    cross_encoder: Path | None = None,
 ) -> Calibration:
     """Calibrate the index that the mapping service loads, and write the calibration beside it."""
     from services.cli.offline_mapping import OfflineCalibration
     from services.mapping.calibration_files import write_calibration
     from services.mapping.calibrator import Aim
+    from services.mapping.cross_encoder import CrossEncoderScorer, keep_cross_encoder
     from services.mapping.encoders import open_encoder
     from services.mapping.index_files import read_manifest
     from services.mapping.train_queries import TrainQueries
@@ -129,8 +149,13 @@ def calibrate_index(
     named = read_manifest(common.mapping).encoder
     encoder = open_encoder(common.models, common.mapping, named)
     index = TrainQueries.load(common.mapping, encoder, is_owner=False).index
+    reader = (
+        CrossEncoderScorer(keep_cross_encoder(common.mapping, cross_encoder))
+        if cross_encoder is not None
+        else None
+    )
     with progress_bar("Calibrating the mapping") as advance:
-        offline = OfflineCalibration(dataset, rows, encoder, index, advance)
+        offline = OfflineCalibration(dataset, rows, encoder, index, advance, reader)
     aim = aim or Aim()
     with tempfile.TemporaryDirectory() as scratch:
         explored = None if aim.recall is None else offline.explored(Path(scratch))

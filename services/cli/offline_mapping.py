@@ -12,6 +12,7 @@ import numpy as np
 from services.cli.console import Advance
 from services.mapping.calibration import BY_EVIDENCE, BY_SIMILARITY, Calibration
 from services.mapping.calibrator import Aim, Calibrator, Explored
+from services.mapping.cross_encoder import CrossEncoderScorer
 from services.mapping.index_builder import build_index
 from services.mapping.mapper import QueryMapper, preset_of
 from services.mapping.observation import Observation, Observer
@@ -102,6 +103,7 @@ class OfflineCalibration:
         encoder: the mapping encoder.
         index: of the train queries.
         advance: told how far the observation is.
+        cross_encoder: verifies as well.
     """
 
     def __init__(
@@ -111,7 +113,9 @@ class OfflineCalibration:
         encoder: TextEncoder,
         index: TrainQueryIndex,
         advance: Advance,
+        cross_encoder: CrossEncoderScorer | None = None,
     ) -> None:
+        self._cross_encoder = cross_encoder
         queries = dataset.queries_of("train")
         train = {query.id for query in queries}
         self.preset = preset_of(MappingSettings())
@@ -140,7 +144,8 @@ class OfflineCalibration:
             DESCRIPTION_TOKENS,
         )
         mapper = QueryMapper(remembering, index, self.preset, self.preset)
-        self.observation: Observation = Observer(mapper, remembering, queries).observe(
+        scorers = [] if cross_encoder is None else [cross_encoder]
+        self.observation: Observation = Observer(mapper, remembering, queries, scorers).observe(
             documents, texts, self._clicks, WholeReading(), self.preset.trust, advance
         )
 
@@ -180,7 +185,8 @@ class OfflineCalibration:
         index = build_index(queries, self._remembering, folder, silent)
         mapper = QueryMapper(self._remembering, index, self.preset, self.preset)
         clicks = {query.id: self._dataset.clicks.get(query.id, {}) for query in queries}
-        seen = Observer(mapper, self._remembering, queries).observe(
+        scorers = [] if self._cross_encoder is None else [self._cross_encoder]
+        seen = Observer(mapper, self._remembering, queries, scorers).observe(
             documents, self._texts, clicks, WholeReading(), self.preset.trust, silent
         )
         found = zip(seen.query_ids, seen.names, strict=True)
@@ -201,7 +207,13 @@ class OfflineCalibration:
             if inside
         }
         calibrator = Calibrator(self.observation, self._encoder.name, self.preset, of_document)
-        return calibrator.calibrate(COLUMNS[weighs], known, aim, explored=explored)
+        names, reader = COLUMNS[weighs], self._cross_encoder
+        if reader is None or weighs != "verified":
+            return calibrator.calibrate(names, known, aim, explored=explored)
+        found, statistics = calibrator.calibrate(
+            (*names, *reader.names), known, aim, explored=explored
+        )
+        return found.model_copy(update={"cross_encoder": reader.name}), statistics
 
     def labels(self, calibration: Calibration, statistics: QueryStatistics) -> Pairs:
         """Return the labels of the observed documents, as the service would give them."""

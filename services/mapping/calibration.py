@@ -86,6 +86,8 @@ class Calibration(Contract):
     estimates: Estimates
     statistics: str = ""
     """sha256 of the file of train query statistics."""
+    cross_encoder: str = ""
+    """Name of the cross-encoder beside the index that it was fitted with, if any."""
 
     @property
     def digest(self) -> str:

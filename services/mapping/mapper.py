@@ -82,7 +82,7 @@ class QueryMapper:
         reading: Reading,
         among: Sequence[str] | None = None,
     ) -> list[list[Candidate]]:
-        """Return what there is to decide on, for each document."""
+        """Return what there is to decide on, for each document, most similar first."""
         positions = [reading.positions(document) for document in documents]
         texts = {
             document.queries[position]: None
@@ -122,7 +122,8 @@ def _candidates_of(document: MapDocument, positions: Sequence[int], near: Near) 
         for rank, (query, similarity) in enumerate(near[document.queries[position]], start=1):
             queries[query.id] = query
             reached_by.setdefault(query.id, []).append(Reach(position, similarity, rank))
-    return [Candidate(queries[query_id], reaches) for query_id, reaches in reached_by.items()]
+    found = [Candidate(queries[query_id], reaches) for query_id, reaches in reached_by.items()]
+    return sorted(found, key=lambda each: (-each.best.similarity, each.query.id))
 
 
 def _nearest_of(

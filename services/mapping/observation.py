@@ -13,7 +13,7 @@ from services.mapping.evidence import Rows
 from services.mapping.mapper import QueryMapper
 from services.mapping.query_statistics import QueryStatistics
 from services.mapping.rules import Reading, rows_of
-from services.mapping.scorers import DESCRIPTION_TOKENS, DocumentScorer
+from services.mapping.scorers import DESCRIPTION_TOKENS, DocumentScorer, Scorer
 from services.mapping.trust import Trust
 from shared.contracts.mapping import MapDocument
 from shared.dataset import Query
@@ -57,12 +57,18 @@ class Observer:
         mapper: searches; its rule decides nothing here.
         encoder: of documents' texts; one that remembers, since each is read twice.
         queries: all train queries of the mapper's index.
+        scorers: asked after the one that compares texts.
     """
 
     def __init__(
-        self, mapper: QueryMapper, encoder: TextEncoder, queries: Sequence[Query]
+        self,
+        mapper: QueryMapper,
+        encoder: TextEncoder,
+        queries: Sequence[Query],
+        scorers: Sequence[Scorer] = (),
     ) -> None:
         self._mapper, self._encoder, self._queries = mapper, encoder, queries
+        self._scorers = scorers
 
     def observe(
         self,
@@ -92,7 +98,8 @@ class Observer:
         scorer = DocumentScorer(self._encoder, self._mapper.index, statistics, own_clicks=clicks)
         rows = []
         for number, (document, candidates) in enumerate(zip(documents, found, strict=True)):
-            rows.append(rows_of(document, candidates, trust, statistics, [scorer]))
+            scorers = [scorer, *self._scorers]
+            rows.append(rows_of(document, candidates, trust, statistics, scorers))
             progress((len(documents) + number + 1) // 2, len(documents))
         row_of = {query.id: row for row, query in enumerate(self._queries)}
         return Observation(

@@ -26,7 +26,7 @@ class Scorer(Protocol):
         """Return what its columns are called."""
 
     def scores(self, document: MapDocument, queries: Sequence[Query]) -> Scores:
-        """Return (queries, names) float32, NaN where it has no opinion."""
+        """Return (queries, names) float32, NaN where it has no opinion; queries come most similar first."""
 
 
 class DocumentScorer:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.mapping.calibration import Calibration
 from services.mapping.calibration_files import read_calibration
+from services.mapping.cross_encoder import FOLDER as CROSS_ENCODERS
+from services.mapping.cross_encoder import CrossEncoderScorer, name_of
 from services.mapping.encoders import open_encoder
 from services.mapping.index_files import read_manifest
 from services.mapping.mapper import QueryMapper, preset_of
+from services.mapping.query_statistics import QueryStatistics
 from services.mapping.remembering_encoder import RememberingEncoder
 from services.mapping.rules import CalibratedRule, MappingRule
-from services.mapping.scorers import DocumentScorer
+from services.mapping.scorers import DocumentScorer, Scorer
 from services.mapping.settings import MappingSettings
 from services.mapping.train_queries import TrainQueries, Upkeep
 from shared.encoder import TextEncoder
+from shared.errors import Damaged
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,23 @@ def serve_index(folder: Path, encoder: TextEncoder, settings: MappingSettings) -
     if settings.rule == "calibrated":
         found = read_calibration(folder, encoder.name, encoder.dimensions)
         if found is not None:
-            scorer = DocumentScorer(encoder, train_queries.index, found[1])
-            rule = CalibratedRule(*found, [scorer])
+            rule = CalibratedRule(*found, _scorers(folder, encoder, train_queries, found))
     mapper = QueryMapper(encoder, train_queries.index, rule, preset)
     train_queries.note_policy(mapper.policy)
     return ServedMapping(mapper, train_queries)
+
+
+def _scorers(
+    folder: Path,
+    encoder: TextEncoder,
+    train_queries: TrainQueries,
+    found: tuple[Calibration, QueryStatistics],
+) -> list[Scorer]:
+    calibration, statistics = found
+    scorers: list[Scorer] = [DocumentScorer(encoder, train_queries.index, statistics)]
+    if calibration.cross_encoder:
+        kept = folder / CROSS_ENCODERS / calibration.cross_encoder
+        if name_of(kept) != calibration.cross_encoder:
+            raise Damaged(f"{kept}: not the model that the calibration was fitted with")
+        scorers.append(CrossEncoderScorer(kept))
+    return scorers
