@@ -1,24 +1,36 @@
-"""Pure ASGI middleware: request ids, metrics and the body limit (BaseHTTPMiddleware costs half the throughput)."""
+"""Pure ASGI middleware: request ids, headers, metrics, the body limit (BaseHTTPMiddleware costs half the throughput)."""
 
 from __future__ import annotations
 
 import re
 import time
 import uuid
+from collections.abc import Mapping
 
 import structlog
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import TooLarge
+from shared.errors import SkimError, TooLarge, UnsupportedMedia
 from shared.telemetry import HttpMetrics
-from shared.web.problems import problem_of
+from shared.web.problems import problem_of, unexpected
 
 _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{1,128}$")
+SECURITY_HEADERS = {
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"referrer-policy": b"no-referrer",
+    b"x-content-type-options": b"nosniff",
+}
+"""Of every answer that says nothing else itself."""
 
 
 class RequestContext:
-    """Gives each request an id (the caller's `X-Request-ID` if it is sane), counts and times it."""
+    """Gives each request an id (the caller's `X-Request-ID` if it is sane), counts and times it.
+
+    Every answer leaves through here, that of an error nobody foresaw too.
+    """
 
     def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
         self._app = app
@@ -34,17 +46,24 @@ class RequestContext:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         started = time.perf_counter()
-        status = 500
+        status = 0
 
         async def _send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message.setdefault("headers", []).append((b"x-request-id", request_id))
+                headers = message.setdefault("headers", [])
+                given = {name for name, _ in headers}
+                headers += [each for each in SECURITY_HEADERS.items() if each[0] not in given]
+                headers.append((b"x-request-id", request_id))
             await send(message)
 
         try:
             await self._app(scope, receive, _send)
+        except Exception as error:
+            if status:  # too late for another answer: the server breaks the connection off
+                raise
+            await unexpected(scope["path"], error)(scope, receive, _send)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"]
@@ -53,7 +72,10 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Refuses a body past the limit with 413, by its declared length or while it streams in."""
+    """Refuses a body past the limit with 413, by its declared length or while it streams in.
+
+    A packed body is refused with 415: what it unpacks to nobody has declared.
+    """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app = app
@@ -64,12 +86,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = problem_of(
-            TooLarge(f"the request body is larger than {self._max_body_bytes} bytes")
-        )
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._max_body_bytes:
-            await refusal(scope, receive, send)
+        refusal = self._refusal_of(dict(scope["headers"]))
+        if refusal is not None:
+            await problem_of(refusal)(scope, receive, send)
             return
         received = 0
 
@@ -84,3 +103,11 @@ class BodyLimit:
             return message
 
         await self._app(scope, _receive, send)
+
+    def _refusal_of(self, headers: Mapping[bytes, bytes]) -> SkimError | None:
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            return UnsupportedMedia("send the body as it is, without Content-Encoding")
+        declared = headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._max_body_bytes:
+            return TooLarge(f"the request body is larger than {self._max_body_bytes} bytes")
+        return None

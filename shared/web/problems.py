@@ -16,15 +16,23 @@ from shared.errors import (
     Conflict,
     Damaged,
     Expired,
+    Forbidden,
     InvalidInput,
     NotFound,
+    RateLimited,
     SkimError,
     Starting,
     TooLarge,
+    Unauthorized,
     Unavailable,
+    UnsupportedMedia,
 )
 
 STATUS: Mapping[type[SkimError], HTTPStatus] = {
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFound: HTTPStatus.NOT_FOUND,
@@ -35,6 +43,10 @@ STATUS: Mapping[type[SkimError], HTTPStatus] = {
     Damaged: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 _TYPES: Mapping[type[SkimError], str] = {
+    Unauthorized: "unauthorized",
+    Forbidden: "forbidden",
+    UnsupportedMedia: "unsupported-media-type",
+    RateLimited: "too-many-requests",
     TooLarge: "too-large",
     InvalidInput: "invalid-input",
     NotFound: "not-found",
@@ -45,6 +57,7 @@ _TYPES: Mapping[type[SkimError], str] = {
     Damaged: "damaged",
 }
 _UNEXPECTED = "Something went wrong here; the log has the details."
+_CHALLENGE = 'Bearer realm="skim", Basic realm="skim (any name, a key as the password)"'
 _log = structlog.get_logger()
 
 
@@ -94,21 +107,20 @@ def install(app: FastAPI) -> None:
             headers=error.headers,
         )
 
-    @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> Response:
-        _log.error("unexpected_error", path=request.url.path, exc_info=error)
-        return problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "internal-error",
-            _UNEXPECTED,
-        )
+
+def unexpected(path: str, error: Exception) -> Response:
+    """Return the problem of an error that nobody foresaw; the log has it, the answer does not."""
+    _log.error("unexpected_error", path=path, exc_info=error)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", _UNEXPECTED)
 
 
 def problem_of(error: SkimError) -> Response:
     """Return the problem of one of our errors, by the most specific class listed."""
-    headers = (
-        {"retry-after": str(error.retry_after_seconds)} if isinstance(error, Unavailable) else {}
-    )
+    headers = {}
+    if isinstance(error, Unavailable):
+        headers["retry-after"] = str(error.retry_after_seconds)
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = _CHALLENGE
     return problem(*_status_and_kind(error), str(error), headers=headers)
 
 
