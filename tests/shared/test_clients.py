@@ -51,7 +51,7 @@ def test_a_refused_key_is_told_at_once_and_can_be_waited_on(status: int) -> None
     client = InferenceClient("http://service", transport=httpx.MockTransport(refuse))
 
     with pytest.raises(KeyRefused, match="not known here") as caught:
-        client.info()
+        client.ad("a")
     assert isinstance(caught.value, Unavailable)
     assert len(asked) == 1
 
