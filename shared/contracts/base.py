@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 ID_PATTERN = r"^[A-Za-z0-9._~-]{1,200}$"
 
 Identifier = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-QueryText = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000)
+NonBlank = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000),
+    Field(json_schema_extra={"pattern": r"\S"}),  # what stripping means, for those who read the schema
 ]
-NonBlank = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000)]
+QueryText = NonBlank
+
+
+
+
+def _is_number(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise ValueError("expected a number")
+    return value
+
+
+A_NUMBER = BeforeValidator(_is_number)
+"""As JSON Schema has it: `true` and `"1"` are no numbers, `1.0` is an integer. Stands last, after the limits."""
 
 
 class Contract(BaseModel):

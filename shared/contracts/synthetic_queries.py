@@ -6,15 +6,15 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from shared.contracts.base import Contract, Identifier, QueryText
+from shared.contracts.base import A_NUMBER, Contract, Identifier, QueryText
 
 
 class Evidence(NamedTuple):
     """How sure the SLM was of a query; as JSON a pair."""
 
-    support: Annotated[float, Field(ge=0, le=1)]
+    support: Annotated[float, Field(ge=0, le=1), A_NUMBER]
     """Share of the document's samples that have it."""
-    log_probability: Annotated[float, Field(le=0)] | None = None
+    log_probability: Annotated[float | None, Field(le=0), A_NUMBER] = None
     """Natural, of its whole line, in the sample that finds it likeliest; None if unknown."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -106,7 +107,7 @@ class LoopbackOnly:
         """Return if nothing says that the request is a foreign page's."""
         self._limiter.take(f"address {address}")
         host = headers.get(b"host", b"").decode("latin-1")
-        if not is_loopback(_host_of(f"//{host}")):
+        if not is_loopback(_name_of(host)):
             raise Forbidden("keys are off here: only requests to a loopback address are taken")
         origin = headers.get(b"origin", b"").decode("latin-1")
         if origin not in ("", f"http://{host}", f"https://{host}"):
@@ -126,6 +127,7 @@ def access_of(settings: CommonSettings) -> Access:
     return ByKey(KeyRing(settings.key_file, fixed), limiter)
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own, and nobody else can reach it."""
     if host == "localhost":
@@ -166,8 +168,10 @@ def _password_of(basic: bytes) -> str:
         return ""
 
 
-def _host_of(address: str) -> str:
+@lru_cache(maxsize=64)
+def _name_of(host: str) -> str:
+    """Return the name or address of a `Host` header, without its port."""
     try:
-        return urlsplit(address).hostname or ""
+        return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""

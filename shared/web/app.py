@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from shared.errors import Unavailable
@@ -95,10 +96,9 @@ def create_app(
         await check_ready(app)
         return {"status": "ready", "service": name}
 
-    @app.get("/metrics", tags=["operations"])
-    def metrics() -> (
-        Response
-    ):  # in a thread: a service's collectors may ask what they stand before
+    # in a thread: a service's collectors may ask what they stand before
+    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
+    def metrics() -> Response:
         """Give the metrics in Prometheus's text format."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from shared.errors import (
     Conflict,
@@ -99,12 +100,15 @@ def install(app: FastAPI) -> None:
         )
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> Response:
+    async def _http(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["allow"] = ", ".join(_methods_of(app, request)) or headers["allow"]
         return problem(
             error.status_code,
             _kind_of(error.status_code),
             str(error.detail),
-            headers=error.headers,
+            headers=headers,
         )
 
 
@@ -151,6 +155,16 @@ def _kind_of(status: int) -> str:
     """Return the same kind our own errors have at that status, else one made from its phrase."""
     ours = {int(STATUS[error]): kind for error, kind in _TYPES.items()}
     return ours.get(status, HTTPStatus(status).phrase.lower().replace(" ", "-"))
+
+
+def _methods_of(app: FastAPI, request: Request) -> list[str]:
+    """Return the methods of all routes at the request's path; Starlette names those of the first only."""
+    paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
+    asked = request.url.path
+    if asked in paths:
+        return sorted(map(str.upper, paths[asked]))
+    there = [paths[path] for path in paths if compile_path(path)[0].match(asked)]
+    return sorted({method.upper() for operations in there for method in operations})
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
