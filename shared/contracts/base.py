@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 ID_PATTERN = r"^[A-Za-z0-9._~-]{1,200}$"
 
@@ -12,16 +13,16 @@ Identifier = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 NonBlank = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000),
-    Field(json_schema_extra={"pattern": r"\S"}),  # what stripping means, for those who read the schema
+    Field(
+        json_schema_extra={"pattern": r"\S"}
+    ),  # what stripping means, for those who read the schema
 ]
 QueryText = NonBlank
 
 
-
-
 def _is_number(value: object) -> object:
     if isinstance(value, bool | str):
-        raise ValueError("expected a number")
+        raise PydanticCustomError("number_type", "Input should be a number")
     return value
 
 

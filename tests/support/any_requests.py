@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -31,6 +32,19 @@ class Findings:
     """What a check found, with the request that shows it and its answer."""
 
 
+def ask_until(app: FastAPI, *, key: str, cases: int, examples: int) -> Findings:
+    """Run again and again with other seeds until so many requests were made."""
+    findings = Findings()
+    for seed in itertools.count():
+        found = ask_anything(app, key=key, examples=examples, seed=seed)
+        findings.cases += found.cases
+        findings.statuses += found.statuses
+        findings.failures += found.failures
+        if findings.cases >= cases:
+            return findings
+    raise AssertionError("unreachable: there is always another seed")
+
+
 def ask_anything(app: FastAPI, *, key: str, examples: int, seed: int = 0) -> Findings:
     """Run every phase with all checks: examples, limits of every type, random requests, chains of requests.
 
@@ -44,9 +58,7 @@ def ask_anything(app: FastAPI, *, key: str, examples: int, seed: int = 0) -> Fin
     generation = GenerationConfig(
         max_examples=examples, database="none", with_security_parameters=False
     )
-    project = ProjectConfig(
-        headers=authorization, generation=generation, continue_on_failure=True
-    )
+    project = ProjectConfig(headers=authorization, generation=generation, continue_on_failure=True)
     schema = schemathesis.openapi.from_asgi(
         "/openapi.json",
         app,
