@@ -141,7 +141,7 @@ def is_loopback(host: str) -> bool:
 def _check_scope(key: ApiKey, method: str, path: str) -> None:
     needed = scope_of(method, path)
     if needed is not None and needed not in key.scopes:
-        raise Forbidden(f"the key {key.name!r} has not the scope {needed.value!r}")
+        raise Forbidden(f"the key {key.name!r} lacks the scope {needed.value!r}")
 
 
 def _token_of(method: str, headers: Headers) -> str:
