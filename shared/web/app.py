@@ -15,7 +15,7 @@ from shared.errors import Unavailable
 from shared.telemetry import HttpMetrics
 from shared.web import problems
 from shared.web.access import AccessControl
-from shared.web.middleware import BodyLimit, RequestContext
+from shared.web.middleware import BodyLimit, PlainBodies, RequestContext
 from shared.web.openapi import described
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -80,6 +80,7 @@ def create_app(
     app.state.access = None
     problems.install(app)
     app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes)
+    app.add_middleware(PlainBodies)
     app.add_middleware(AccessControl)
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
 

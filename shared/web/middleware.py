@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Mapping
 
 import structlog
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import SkimError, TooLarge, UnsupportedMedia
+from shared.errors import TooLarge, UnsupportedMedia
 from shared.telemetry import HttpMetrics
 from shared.web.problems import problem_of, unexpected
 
 _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{1,128}$")
+_METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
+_PLAIN = b"identity"
 SECURITY_HEADERS = {
     b"cache-control": b"no-store",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
@@ -66,16 +67,32 @@ class RequestContext:
             await unexpected(scope["path"], error)(scope, receive, _send)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"]
-            self._metrics.requests.labels(route, method, str(status)).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(route, method, str(status or 500)).inc()
             self._metrics.seconds.labels(route, method).observe(time.perf_counter() - started)
 
 
-class BodyLimit:
-    """Refuses a body past the limit with 413, by its declared length or while it streams in.
+class PlainBodies:
+    """Refuses a packed body with 415: what it unpacks to nobody has declared."""
 
-    A packed body is refused with 415: what it unpacks to nobody has declared.
-    """
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI scope."""
+        packed = (
+            scope["type"] == "http"
+            and dict(scope["headers"]).get(b"content-encoding", _PLAIN) != _PLAIN
+        )
+        if packed:
+            error = UnsupportedMedia("send the body as it is, without Content-Encoding")
+            await problem_of(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses a body past the limit with 413, by its declared length or while it streams in."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app = app
@@ -86,9 +103,12 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal_of(dict(scope["headers"]))
-        if refusal is not None:
-            await problem_of(refusal)(scope, receive, send)
+        refusal = problem_of(
+            TooLarge(f"the request body is larger than {self._max_body_bytes} bytes")
+        )
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._max_body_bytes:
+            await refusal(scope, receive, send)
             return
         received = 0
 
@@ -103,11 +123,3 @@ class BodyLimit:
             return message
 
         await self._app(scope, _receive, send)
-
-    def _refusal_of(self, headers: Mapping[bytes, bytes]) -> SkimError | None:
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            return UnsupportedMedia("send the body as it is, without Content-Encoding")
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._max_body_bytes:
-            return TooLarge(f"the request body is larger than {self._max_body_bytes} bytes")
-        return None

@@ -118,10 +118,11 @@ def test_no_key_is_written_down_here() -> None:
     assert keys == {"${SKIM_API_KEY:-}"}
 
 
-def test_only_what_keeps_a_journal_may_write_to_the_home() -> None:
+def test_what_keeps_a_journal_may_write_to_the_home_and_no_other() -> None:
     writers = {name for name, each in OURS.items() if "home:/data" in each.get("volumes", [])}
 
-    assert writers == {"mapping", "tools"}
+    assert {"mapping", "tools"} <= writers
+    assert not writers & {"generation", "augmentation", "worker", "sweeper", "dashboard"}
 
 
 def test_images_of_others_are_pinned() -> None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from structlog.testing import capture_logs
 
 from shared.errors import InvalidInput
 from shared.keys import Scope, add_key, new_key
@@ -41,6 +42,10 @@ def service(settings: CommonSettings) -> FastAPI:
     @app.post("/v1/bundles:reload")
     async def reload() -> str:
         return "reloaded"
+
+    @app.get("/v1/broken")
+    async def broken() -> None:
+        raise RuntimeError("broken")
 
     app.state.access = access_of(settings)
     return app
@@ -274,3 +279,15 @@ def test_a_limit_of_ones_own_goes_before_the_services(tmp_path: Path) -> None:
     statuses = [client.get("/v1/ads", headers={"x-api-key": token}).status_code for _ in range(2)]
 
     assert statuses == [200, 429]
+
+
+def test_no_log_line_holds_a_key(guarded: Guarded) -> None:
+    keys = [*guarded.keys.values(), "skim_read_" + "0" * 64]
+
+    with capture_logs() as logs:
+        for key in keys:
+            for path in ("/v1/ads", "/v1/broken"):
+                guarded.client.get(path, headers={"x-api-key": key})
+
+    assert [entry["event"] for entry in logs] == ["unexpected_error"]
+    assert not [key for key in keys if key.rpartition("_")[2] in str(logs)]

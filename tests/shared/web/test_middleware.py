@@ -91,3 +91,12 @@ def test_a_body_past_the_limit_is_refused_while_it_streams_in(client: TestClient
 
 def test_a_body_at_the_limit_is_taken(client: TestClient) -> None:
     assert client.post("/body", content=b"x" * LIMIT).json() == LIMIT
+
+
+def test_made_up_methods_do_not_fill_the_metrics(client: TestClient) -> None:
+    for number in range(3):
+        client.request(f"MADE{number}", "/livez")
+
+    metrics = client.get("/metrics").text
+    assert 'method="other",route="' in metrics or 'route="unmatched",method="other"' in metrics
+    assert "MADE" not in metrics
