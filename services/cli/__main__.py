@@ -20,7 +20,7 @@ from services.cli import (
     models,
     report,
     search,
-    settings,
+    show_settings,
     suite,
     training,
 )
@@ -39,7 +39,7 @@ app.command()(demo.demo)
 for command in (suite.up, suite.down, suite.status):
     app.command()(command)
 app.add_typer(keys.app, name="keys")
-app.add_typer(settings.app, name="settings")
+app.add_typer(show_settings.app, name="settings")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(distill.app, name="distill")

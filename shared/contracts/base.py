@@ -10,12 +10,12 @@ from pydantic_core import PydanticCustomError
 ID_PATTERN = r"^[A-Za-z0-9._~-]{1,200}$"
 
 Identifier = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+_WHITE_SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""What stripping takes away, as Unicode has it; `\\s` means another set in each language."""
 NonBlank = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000),
-    Field(
-        json_schema_extra={"pattern": r"\S"}
-    ),  # what stripping means, for those who read the schema
+    Field(json_schema_extra={"pattern": f"[^{_WHITE_SPACE}]"}),
 ]
 QueryText = NonBlank
 

@@ -22,7 +22,7 @@ class GenerateRequest(Contract):
     documents: list[Document] = Field(min_length=1, max_length=MAX_DOCUMENTS)
     known_queries: dict[
         Identifier, Annotated[list[QueryText], Field(max_length=MAX_KNOWN_QUERIES)]
-    ] = Field(default_factory=dict)
+    ] = Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
     """Document id -> queries that need not be written again, say clicked ones."""
     timeout_seconds: Annotated[float | None, Field(gt=0), A_NUMBER] = None
     """How long each document may take from its arrival; more than the service allows counts as that."""

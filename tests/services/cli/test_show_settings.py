@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings
 from typer.testing import CliRunner
 
 from services.cli.__main__ import app
-from services.cli.settings import KINDS
+from services.cli.show_settings import KINDS
 from shared.settings import ServerSettings
 
 SECRETS = {
