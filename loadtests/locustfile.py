@@ -28,6 +28,7 @@ _JOB_METHOD, _JOB = "JOB", "documents until labelled"
 _FINISHED = {JobState.DONE, JobState.PARTIAL, JobState.FAILED}
 _POLL_SECONDS = 0.5
 _QUERIES_DRAWN = 10_000
+_KEY = CommonSettings().authorization
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
@@ -78,6 +79,7 @@ def judge(environment: Environment, **_: object) -> None:
 class AdsUser(FastHttpUser):  # type: ignore[misc]
     """Searches: a query of the mix every second or two."""
 
+    default_headers = _KEY
     weight = 9
     wait_time = between(0.5, 2.0)
 
@@ -101,6 +103,7 @@ class AdsUser(FastHttpUser):  # type: ignore[misc]
 class DocumentsUser(FastHttpUser):  # type: ignore[misc]
     """Publishes: posts some documents and follows their job until it is finished."""
 
+    default_headers = _KEY
     weight = 1
     wait_time = between(1.0, 5.0)
 

@@ -22,6 +22,8 @@ HOST = "127.0.0.1"
 def running(name: str, home: Path, *, start_seconds: float = 60.0) -> Iterator[tuple[str, int]]:
     """Start `services.NAME`, give its address once it is ready, stop it at the end.
 
+    It asks for no key and limits nobody: what it can do is what is measured.
+
     Args:
         name: folder of the service.
         home: its SKIM_HOME.
@@ -34,7 +36,13 @@ def running(name: str, home: Path, *, start_seconds: float = 60.0) -> Iterator[t
     prefix = f"SKIM_{name.upper()}"
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(f"{prefix}_")
-    } | {"SKIM_HOME": str(home), f"{prefix}_HOST": HOST, f"{prefix}_PORT": str(port)}
+    } | {
+        "SKIM_HOME": str(home),
+        "SKIM_AUTH": "off",
+        "SKIM_REQUESTS_PER_SECOND": "1e9",
+        f"{prefix}_HOST": HOST,
+        f"{prefix}_PORT": str(port),
+    }
     log = home / f"{name}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603

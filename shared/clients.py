@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -32,15 +32,19 @@ from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.errors import (
     Conflict,
     InvalidInput,
+    KeyRefused,
     NotFound,
     SkimError,
     Starting,
     TooLarge,
     Unavailable,
 )
+from shared.settings import CommonSettings
 
 _Answer = TypeVar("_Answer", bound=Contract)
 _ERRORS: dict[int, type[SkimError]] = {
+    401: KeyRefused,
+    403: KeyRefused,
     404: NotFound,
     409: Conflict,
     413: TooLarge,
@@ -58,6 +62,7 @@ class ServiceClient:
         base_url: where the service listens.
         timeout_seconds: time-out of one attempt.
         attempts: how often a call is tried before `Unavailable` is raised.
+        headers: sent with every request; the key of `SKIM_API_KEY` if absent.
         transport: replaces the network, for tests against the application in process.
     """
 
@@ -67,11 +72,16 @@ class ServiceClient:
         *,
         timeout_seconds: float = 120.0,
         attempts: int = 5,
+        headers: Mapping[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._attempts = attempts
         self._http = httpx.Client(
-            base_url=base_url, timeout=timeout_seconds, transport=transport, trust_env=False
+            base_url=base_url,
+            timeout=timeout_seconds,
+            headers=CommonSettings().authorization if headers is None else headers,
+            transport=transport,
+            trust_env=False,
         )
 
     def __enter__(self) -> Self:
@@ -123,9 +133,7 @@ class ServiceClient:
         lines: Sequence[Contract] = (),
         params: dict[str, str | int] | None = None,
     ) -> _Answer:
-        for attempt in stamina.retry_context(
-            on=Unavailable, attempts=self._attempts, timeout=None
-        ):
+        for attempt in stamina.retry_context(on=_may_pass, attempts=self._attempts, timeout=None):
             with attempt:
                 return self._call_once(answer, method, path, body=body, lines=lines, params=params)
         raise AssertionError("unreachable: stamina raises the last error")
@@ -253,7 +261,7 @@ class AugmentationClient(ServiceClient):
             with self._http.stream("GET", path) as response:
                 if not response.is_success:
                     response.read()
-                    raise Unavailable(_detail_of(response))
+                    raise _ERRORS.get(response.status_code, Unavailable)(_detail_of(response))
                 for line in response.iter_lines():
                     yield model.model_validate_json(line)
         except httpx.HTTPError as error:
@@ -278,6 +286,10 @@ class InferenceClient(ServiceClient):
     def reload(self) -> InferenceInfo:
         """Let the service take the bundle that is published now."""
         return self._call(InferenceInfo, "POST", "/v1/bundles:reload")
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, Unavailable) and not isinstance(error, KeyRefused)
 
 
 def _detail_of(response: httpx.Response) -> str:

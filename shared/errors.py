@@ -5,10 +5,15 @@ SkimError
 │   └── TooLarge     it exceeds a stated limit
 ├── NotFound         there is nothing under that name
 ├── Conflict         it clashes with what is already there
+├── Unauthorized     the caller shows no key that is known here
+├── Forbidden        the caller is known, or not asked for a key, and may not do this
+├── UnsupportedMedia the body comes in a form that is not read here
 ├── Damaged          a stored file is not what its manifest or checksum says
 └── Unavailable      something we need does not answer now; trying again may help
     ├── Starting     it is still being loaded
-    └── Expired      it was not there by the deadline
+    ├── Expired      it was not there by the deadline
+    ├── RateLimited  the caller asks more often than it may
+    └── KeyRefused   a service does not take our own key: an operator must act, what waits can go on waiting
 """
 
 from __future__ import annotations
@@ -34,6 +39,18 @@ class Conflict(SkimError):
     """It clashes with what is already there."""
 
 
+class Unauthorized(SkimError):
+    """The caller shows no key that is known here."""
+
+
+class Forbidden(SkimError):
+    """The caller may not do this, whoever it is."""
+
+
+class UnsupportedMedia(SkimError):
+    """The body comes in a form that is not read here."""
+
+
 class Damaged(SkimError):
     """A stored file is not what its manifest, checksum or format says."""
 
@@ -57,3 +74,14 @@ class Starting(Unavailable):
 
 class Expired(Unavailable):
     """It was not there by the deadline that it was asked for."""
+
+
+class RateLimited(Unavailable):
+    """The caller asks more often than it may."""
+
+
+class KeyRefused(Unavailable):
+    """A service does not take our own key.
+
+    It is the fault of no document and no job, so whoever works them off waits as for a service that is away.
+    """

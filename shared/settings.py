@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class CommonSettings(BaseSettings):
     """What several processes need to agree on."""
 
-    model_config = SettingsConfigDict(env_prefix="SKIM_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SKIM_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     home: Path = Path(".skim")
     """Folder of everything SKIM writes: models, data, bundles, Redis files, logs."""
@@ -28,6 +30,37 @@ class CommonSettings(BaseSettings):
     metadata_side: Literal["document", "query"] = "document"
     """Which side of a pair the SLM reads. query: train queries have the metadata, the SLM writes documents' titles."""
     log_level: str = "INFO"
+    auth: Literal["keys", "off"] = "keys"
+    """keys: a request needs an API key. off: it needs none, and services listen on a loopback address only.
+    `skim up` sets off for the parts it starts where nobody made a key."""
+    keys_file: Path | None = None
+    """The API keys that services take, as hashes; `keys` in the home if unset. Looked at again when it changes."""
+    keys: SecretStr = SecretStr("")
+    """More of them, as lines of such a file with `;` between them."""
+    api_key: SecretStr = SecretStr("")
+    """The key that our own clients, worker, sweeper and dashboard send; empty sends none."""
+    requests_per_second: float = Field(default=2_000.0, gt=0, allow_inf_nan=False)
+    """Requests of one key to one process (without keys: of one address); the next is answered 429. A key may
+    have a limit of its own."""
+
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value().strip()
+        if not all("!" <= character <= "~" for character in key):
+            raise ValueError("expected printable ASCII without spaces")
+        return SecretStr(key)
+
+    @property
+    def key_file(self) -> Path:
+        """The key file, wherever it is."""
+        return self.keys_file or self.home / "keys"
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that shows our own key, nothing without one."""
+        key = self.api_key.get_secret_value()
+        return {"authorization": f"Bearer {key}"} if key else {}
 
     @property
     def models(self) -> Path:
@@ -53,7 +86,7 @@ class CommonSettings(BaseSettings):
 class ServerSettings(BaseSettings):
     """What every HTTP service has. Subclasses set the prefix `SKIM_<SERVICE>_` and the port."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     """Address to listen on. 0.0.0.0 in a container."""

@@ -148,7 +148,7 @@ def _readings(store: Store) -> APIRouter:
 
     @router.get("/v1/train-queries/{query_id}/documents", tags=["labels"])
     def documents_of(
-        query_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+        query_id: Identifier, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> QueryDocuments:
         """Give the documents that have a train query as a label, most similar first."""
         return store.labelled_with(query_id, limit)

@@ -14,17 +14,19 @@ from services.cli import (
     distill,
     evaluate,
     gaps,
+    keys,
     mapping,
     matrix,
     models,
     report,
     search,
+    show_settings,
     suite,
     training,
 )
 from services.cli.console import err
 from services.cli.generate import generate
-from shared.errors import SkimError, Unavailable
+from shared.errors import KeyRefused, RateLimited, SkimError, Unavailable
 from shared.telemetry import configure_logging
 
 app = typer.Typer(
@@ -36,6 +38,8 @@ app = typer.Typer(
 app.command()(demo.demo)
 for command in (suite.up, suite.down, suite.status):
     app.command()(command)
+app.add_typer(keys.app, name="keys")
+app.add_typer(show_settings.app, name="settings")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(distill.app, name="distill")
@@ -58,6 +62,10 @@ def main() -> None:
     configure_logging("ERROR")  # a retry is no news at a terminal; its end is
     try:
         app()
+    except KeyRefused as error:
+        _fail(f"{error}; SKIM_API_KEY is the key that `skim` sends")
+    except RateLimited as error:
+        _fail(str(error))
     except Unavailable as error:
         _fail(f"{error}; `skim status` says what is up, `skim up` starts the suite")
     except SkimError as error:

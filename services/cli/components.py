@@ -31,6 +31,8 @@ def suite_components(common: CommonSettings) -> list[Component]:
         InvalidInput: a service's port and the URL its clients use disagree.
     """
     home = {"SKIM_HOME": str(common.home.resolve())}
+    if not asks_for_keys(common):
+        home["SKIM_AUTH"] = "off"
     augmentation = AugmentationSettings()
     parts = [
         _redis(common),
@@ -49,6 +51,13 @@ def suite_components(common: CommonSettings) -> list[Component]:
         Component("sweeper", _module("augmentation.sweeper"), _SERVICE_STAGE, environment=home),
     ]
     return [part for part in parts if part is not None]
+
+
+def asks_for_keys(common: CommonSettings) -> bool:
+    """Whether the suite's services ask for a key: if the settings say so, or somebody made one."""
+    if "auth" in common.model_fields_set:
+        return common.auth == "keys"
+    return common.key_file.exists() or bool(common.keys.get_secret_value())
 
 
 def choose(components: Sequence[Component], names: str | None) -> list[Component]:

@@ -153,6 +153,7 @@ def _suite(home: Path) -> Iterator[CommonSettings]:
     urls["redis_url"] = f"redis://127.0.0.1:{ports[-1]}/0"
     environment = {f"SKIM_{name.upper()}": value for name, value in urls.items()}
     environment["SKIM_HOME"] = str(home)
+    environment["SKIM_AUTH"] = "off"  # a suite of its own, for minutes, on loopback addresses
     settings = CommonSettings(home=home, **urls)  # type: ignore[arg-type]
     dataset = read_dataset(home / "things")
     with progress_bar("Indexing train queries") as advance:

@@ -17,7 +17,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.components import PROBE_SECONDS, check_addresses, choose, suite_components
+from services.cli.components import (
+    PROBE_SECONDS,
+    asks_for_keys,
+    check_addresses,
+    choose,
+    suite_components,
+)
 from services.cli.console import err, out, print_json
 from services.cli.processes import is_alive, kill, send, wait_until
 from services.cli.supervisor import (
@@ -31,7 +37,7 @@ from services.cli.supervisor import (
 )
 from shared.clients import AugmentationClient
 from shared.contracts.augmentation import Counts
-from shared.errors import Conflict, SkimError, Unavailable
+from shared.errors import Conflict, InvalidInput, SkimError, Unavailable
 from shared.settings import CommonSettings
 from shared.telemetry import configure_logging
 
@@ -80,6 +86,7 @@ def up(
     common = CommonSettings()
     folder = run_folder(common)
     components = choose(suite_components(common), only)
+    _check_has_key(common)
     _report_leftovers(stop_leftovers(folder))
     record = read_record(folder)
     if record is not None:
@@ -230,6 +237,15 @@ def _check_none_fails(record: SuiteRecord | None, folder: Path) -> None:
                 f"{part.name} keeps failing ({part.note or 'running again'}); "
                 f"{log_path} ends with: {_last_line(log_path)}"
             )
+
+
+def _check_has_key(common: CommonSettings) -> None:
+    """Check that worker, sweeper and dashboard can ask the services."""
+    if asks_for_keys(common) and not common.authorization:
+        raise InvalidInput(
+            "services ask for keys, and SKIM_API_KEY is not set, so the worker could ask none: "
+            "`skim keys create suite --scopes read,ingest` prints one"
+        )
 
 
 def _check_has_all(record: SuiteRecord, components: Sequence[Component]) -> None:

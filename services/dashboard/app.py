@@ -25,10 +25,8 @@ PAGE_HEADERS = {
         "default-src 'none'; style-src 'self'; img-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
 }
+"""Beside those of every answer (`shared/web/middleware.py`)."""
 _HERE = Path(__file__).parent
 
 
@@ -43,7 +41,10 @@ def build_app(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
     )
     http = httpx.AsyncClient(
-        timeout=settings.timeout_seconds, transport=transport, trust_env=False
+        timeout=settings.timeout_seconds,
+        headers=common.authorization,
+        transport=transport,
+        trust_env=False,
     )
     urls = {
         "generation": common.generation_url,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import structlog
 from fastapi import APIRouter, FastAPI, Query, Request, Response
@@ -35,7 +35,6 @@ from shared.served import Served
 from shared.web import create_app
 
 _Line = TypeVar("_Line", bound=Contract)
-_LINES = {"requestBody": {"content": {NDJSON: {}}, "required": True}}
 _log = structlog.get_logger()
 
 
@@ -113,14 +112,14 @@ def _train_queries(
             task.add_done_callback(compactions.discard)
         return changed
 
-    @router.put("/v1/train-queries", openapi_extra=_LINES)
+    @router.put("/v1/train-queries", openapi_extra=_lines_of_a(TrainQuery))
     async def put(request: Request) -> TrainQueriesChanged:
         """Add train queries, or give known ids another text: `{"id", "text"}` a line, all of them or none."""
         lines = _lines_of(await request.body(), TrainQuery, settings.max_lines)
         queries = [DatasetQuery(id=line.id, text=line.text) for line in lines]
         return await _change(lambda train_queries: train_queries.put(queries))
 
-    @router.delete("/v1/train-queries", openapi_extra=_LINES)
+    @router.delete("/v1/train-queries", openapi_extra=_lines_of_a(TrainQueryId))
     async def delete_many(request: Request) -> TrainQueriesChanged:
         """Take train queries out: `{"id"}` a line; ids that are not there are counted."""
         lines = _lines_of(await request.body(), TrainQueryId, settings.max_lines)
@@ -149,6 +148,12 @@ def _train_queries(
         return changed
 
     return router
+
+
+def _lines_of_a(model: type[Contract]) -> dict[str, Any]:
+    """Return how OpenAPI describes a body with one of these a line; it has no word for that but a list."""
+    lines = {"type": "array", "minItems": 1, "items": model.model_json_schema()}
+    return {"requestBody": {"content": {NDJSON: {"schema": lines}}, "required": True}}
 
 
 def _lines_of(body: bytes, model: type[_Line], most: int) -> list[_Line]:

@@ -22,7 +22,9 @@ class WrittenBefore(Contract):
     """
 
     generator: str
-    queries: dict[Identifier, WrittenQueries]
+    queries: dict[Identifier, WrittenQueries] = Field(
+        json_schema_extra={"additionalProperties": False}
+    )
     """Document id -> synthetic queries, with evidence or as a bare list; documents it leaves out are
     generated."""
 

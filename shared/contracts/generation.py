@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from shared.contracts.base import Contract, Identifier, QueryText
+from shared.contracts.base import A_NUMBER, Contract, Identifier, QueryText
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
 
@@ -22,12 +22,13 @@ class GenerateRequest(Contract):
     documents: list[Document] = Field(min_length=1, max_length=MAX_DOCUMENTS)
     known_queries: dict[
         Identifier, Annotated[list[QueryText], Field(max_length=MAX_KNOWN_QUERIES)]
-    ] = Field(default_factory=dict)
+    ] = Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
     """Document id -> queries that need not be written again, say clicked ones."""
-    timeout_seconds: float | None = Field(default=None, gt=0)
+    timeout_seconds: Annotated[float | None, Field(gt=0), A_NUMBER] = None
     """How long each document may take from its arrival; more than the service allows counts as that."""
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    """Another seed draws other queries where tokens are drawn; each document's content is mixed with it."""
+    seed: Annotated[int, Field(ge=0, lt=2**53), A_NUMBER] = 0
+    """Another seed draws other queries where tokens are drawn; each document's content is mixed with it.
+    Below the largest integer that all JSON readers agree on."""
 
     @model_validator(mode="after")
     def _ids_are_distinct_and_known(self) -> Self:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from shared.contracts.base import Contract, Identifier, QueryText
+from shared.contracts.base import A_NUMBER, Contract, Identifier, QueryText
 from shared.contracts.synthetic_queries import SyntheticQueries
 
 
@@ -21,9 +21,9 @@ class MapRequest(Contract):
     """Documents with their synthetic queries. The optional settings override the service's."""
 
     documents: list[MapDocument] = Field(min_length=1, max_length=256)
-    min_similarity: float | None = Field(default=None, ge=-1, le=1)
+    min_similarity: Annotated[float | None, Field(ge=-1, le=1), A_NUMBER] = None
     """tau, as a cosine (paper: .6, there written as (cosine + 1) / 2 = .8)."""
-    neighbours: int | None = Field(default=None, ge=1, le=100)
+    neighbours: Annotated[int | None, Field(ge=1, le=100), A_NUMBER] = None
     among: list[Identifier] | None = Field(default=None, min_length=1, max_length=1_000)
     """Give labels to these train queries only; unknown ids are passed over. A label found so says which
     documents to map anew: the neighbours that these displace are not looked at."""

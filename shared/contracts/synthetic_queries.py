@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from shared.contracts.base import Contract, Identifier, QueryText
+from shared.contracts.base import A_NUMBER, Contract, Identifier, QueryText
 
 
 class Evidence(NamedTuple):
     """How sure the SLM was of a query; as JSON a pair."""
 
-    support: Annotated[float, Field(ge=0, le=1)]
+    support: Annotated[float, Field(ge=0, le=1), A_NUMBER]
     """Share of the document's samples that have it."""
-    log_probability: Annotated[float, Field(le=0)] | None = None
+    log_probability: Annotated[float | None, Field(le=0), A_NUMBER] = None
     """Natural, of its whole line, in the sample that finds it likeliest; None if unknown."""
 
 
@@ -33,6 +35,16 @@ class WrittenQueries(Contract):
     @classmethod
     def _from_texts(cls, value: Any) -> Any:  # noqa: ANN401  (anything JSON can hold)
         return {"queries": value} if isinstance(value, list) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Tell of the bare list too, where the rest does not ask for more than the queries."""
+        schema = handler(core_schema)
+        if cls is not WrittenQueries:
+            return schema
+        return {"anyOf": [schema, handler.resolve_ref_schema(schema)["properties"]["queries"]]}
 
     @model_validator(mode="after")
     def _evidence_is_of_every_query(self) -> Self:

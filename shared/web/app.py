@@ -8,22 +8,40 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from shared.errors import Unavailable
 from shared.telemetry import HttpMetrics
 from shared.web import problems
-from shared.web.middleware import BodyLimit, RequestContext
+from shared.web.access import AccessControl
+from shared.web.middleware import BodyLimit, PlainBodies, RequestContext
+from shared.web.openapi import described
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": description, "content": {"application/problem+json": {}}}
     for status, description in {
+        400: "The body is no JSON",
+        401: "A key is needed, and none that is known here was sent",
+        403: "The key has not the scope that is needed",
         404: "Nothing under that name",
         413: "The body is too large",
+        415: "The body is packed (Content-Encoding)",
         422: "The input is at fault; `errors` says where",
+        429: "More requests than this key may make; see Retry-After",
         503: "Not available now; see Retry-After",
     }.items()
 }
+
+
+class Service(FastAPI):
+    """A FastAPI application whose OpenAPI document says which scope each route asks for."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if self.openapi_schema is None:
+            self.openapi_schema = described(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(
@@ -37,6 +55,8 @@ def create_app(
 ) -> FastAPI:
     """Return an application with `/livez`, `/readyz`, `/metrics`, problem+json errors and limits.
 
+    Nobody needs a key until `app.state.access` asks for one, as `serve` makes it do.
+
     Args:
         name: the service, as it is known in logs and metrics.
         description: one line for the OpenAPI document.
@@ -46,17 +66,22 @@ def create_app(
         registry: where the service's own metrics live; a new one if absent.
     """
     registry = registry or CollectorRegistry()
-    app = FastAPI(
+    app = Service(
         title=f"SKIM {name}",
         description=description,
         version=version("skim"),
         lifespan=lifespan,
         responses=PROBLEM_RESPONSES,
+        docs_url=None,  # these pages run scripts of a CDN; /openapi.json is the documentation
+        redoc_url=None,
     )
     app.state.registry = registry
     app.state.is_stopping = False
+    app.state.access = None
     problems.install(app)
     app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes)
+    app.add_middleware(PlainBodies)
+    app.add_middleware(AccessControl)
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
 
     @app.get("/livez", tags=["operations"])
@@ -72,10 +97,9 @@ def create_app(
         await check_ready(app)
         return {"status": "ready", "service": name}
 
-    @app.get("/metrics", tags=["operations"])
-    def metrics() -> (
-        Response
-    ):  # in a thread: a service's collectors may ask what they stand before
+    # in a thread: a service's collectors may ask what they stand before
+    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
+    def metrics() -> Response:
         """Give the metrics in Prometheus's text format."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 

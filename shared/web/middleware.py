@@ -1,4 +1,4 @@
-"""Pure ASGI middleware: request ids, metrics and the body limit (BaseHTTPMiddleware costs half the throughput)."""
+"""Pure ASGI middleware: request ids, headers, metrics, the body limit (BaseHTTPMiddleware costs half the throughput)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,28 @@ import structlog
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import TooLarge
+from shared.errors import TooLarge, UnsupportedMedia
 from shared.telemetry import HttpMetrics
-from shared.web.problems import problem_of
+from shared.web.problems import problem_of, unexpected
 
 _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{1,128}$")
+_METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
+_PLAIN = b"identity"
+SECURITY_HEADERS = {
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"referrer-policy": b"no-referrer",
+    b"x-content-type-options": b"nosniff",
+}
+"""Of every answer that says nothing else itself."""
 
 
 class RequestContext:
-    """Gives each request an id (the caller's `X-Request-ID` if it is sane), counts and times it."""
+    """Gives each request an id (the caller's `X-Request-ID` if it is sane), counts and times it.
+
+    Every answer leaves through here, that of an error nobody foresaw too.
+    """
 
     def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
         self._app = app
@@ -34,22 +47,48 @@ class RequestContext:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         started = time.perf_counter()
-        status = 500
+        status = 0
 
         async def _send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message.setdefault("headers", []).append((b"x-request-id", request_id))
+                headers = message.setdefault("headers", [])
+                given = {name for name, _ in headers}
+                headers += [each for each in SECURITY_HEADERS.items() if each[0] not in given]
+                headers.append((b"x-request-id", request_id))
             await send(message)
 
         try:
             await self._app(scope, receive, _send)
+        except Exception as error:
+            if status:  # too late for another answer: the server breaks the connection off
+                raise
+            await unexpected(scope["path"], error)(scope, receive, _send)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"]
-            self._metrics.requests.labels(route, method, str(status)).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(route, method, str(status or 500)).inc()
             self._metrics.seconds.labels(route, method).observe(time.perf_counter() - started)
+
+
+class PlainBodies:
+    """Refuses a packed body with 415: what it unpacks to nobody has declared."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI scope."""
+        packed = (
+            scope["type"] == "http"
+            and dict(scope["headers"]).get(b"content-encoding", _PLAIN) != _PLAIN
+        )
+        if packed:
+            error = UnsupportedMedia("send the body as it is, without Content-Encoding")
+            await problem_of(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:

@@ -11,20 +11,29 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from shared.errors import (
     Conflict,
     Damaged,
     Expired,
+    Forbidden,
     InvalidInput,
     NotFound,
+    RateLimited,
     SkimError,
     Starting,
     TooLarge,
+    Unauthorized,
     Unavailable,
+    UnsupportedMedia,
 )
 
 STATUS: Mapping[type[SkimError], HTTPStatus] = {
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFound: HTTPStatus.NOT_FOUND,
@@ -35,6 +44,10 @@ STATUS: Mapping[type[SkimError], HTTPStatus] = {
     Damaged: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 _TYPES: Mapping[type[SkimError], str] = {
+    Unauthorized: "unauthorized",
+    Forbidden: "forbidden",
+    UnsupportedMedia: "unsupported-media-type",
+    RateLimited: "too-many-requests",
     TooLarge: "too-large",
     InvalidInput: "invalid-input",
     NotFound: "not-found",
@@ -45,6 +58,7 @@ _TYPES: Mapping[type[SkimError], str] = {
     Damaged: "damaged",
 }
 _UNEXPECTED = "Something went wrong here; the log has the details."
+_CHALLENGE = 'Bearer realm="skim", Basic realm="skim (any name, a key as the password)"'
 _log = structlog.get_logger()
 
 
@@ -86,29 +100,31 @@ def install(app: FastAPI) -> None:
         )
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> Response:
+    async def _http(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["allow"] = ", ".join(_methods_of(app, request)) or headers["allow"]
         return problem(
             error.status_code,
             _kind_of(error.status_code),
             str(error.detail),
-            headers=error.headers,
+            headers=headers,
         )
 
-    @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> Response:
-        _log.error("unexpected_error", path=request.url.path, exc_info=error)
-        return problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "internal-error",
-            _UNEXPECTED,
-        )
+
+def unexpected(path: str, error: Exception) -> Response:
+    """Return the problem of an error that nobody foresaw; the log has it, the answer does not."""
+    _log.error("unexpected_error", path=path, exc_info=error)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", _UNEXPECTED)
 
 
 def problem_of(error: SkimError) -> Response:
     """Return the problem of one of our errors, by the most specific class listed."""
-    headers = (
-        {"retry-after": str(error.retry_after_seconds)} if isinstance(error, Unavailable) else {}
-    )
+    headers = {}
+    if isinstance(error, Unavailable):
+        headers["retry-after"] = str(error.retry_after_seconds)
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = _CHALLENGE
     return problem(*_status_and_kind(error), str(error), headers=headers)
 
 
@@ -139,6 +155,16 @@ def _kind_of(status: int) -> str:
     """Return the same kind our own errors have at that status, else one made from its phrase."""
     ours = {int(STATUS[error]): kind for error, kind in _TYPES.items()}
     return ours.get(status, HTTPStatus(status).phrase.lower().replace(" ", "-"))
+
+
+def _methods_of(app: FastAPI, request: Request) -> list[str]:
+    """Return the methods of all routes at the request's path; Starlette names those of the first only."""
+    paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
+    asked = request.url.path
+    if asked in paths:
+        return sorted(map(str.upper, paths[asked]))
+    there = [paths[path] for path in paths if compile_path(path)[0].match(asked)]
+    return sorted({method.upper() for operations in there for method in operations})
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

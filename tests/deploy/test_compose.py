@@ -93,6 +93,38 @@ def test_a_container_can_do_no_more_than_it_must(name: str) -> None:
     assert name == "tools" or "memory" in service["deploy"]["resources"]["limits"]
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_not_the_machine(name: str) -> None:
+    service = SERVICES[name]
+
+    assert not {"privileged", "cap_add", "devices", "pid", "ipc", "network_mode"} & set(service)
+    assert service.get("user", "10001:10001") not in ("0", "root", "0:0", "root:root")
+    assert not [each for each in service.get("volumes", []) if ".sock" in each]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_service_asks_for_keys_that_only_tools_can_change(name: str) -> None:
+    environment = OURS[name]["environment"]
+
+    assert "SKIM_AUTH" not in environment
+    assert environment["SKIM_KEYS_FILE"] == "/keys/keys"
+    assert "keys:/keys:ro" in OURS[name]["volumes"]
+    assert "keys:/keys" in OURS["tools"]["volumes"]
+
+
+def test_no_key_is_written_down_here() -> None:
+    keys = {service["environment"]["SKIM_API_KEY"] for service in OURS.values()}
+
+    assert keys == {"${SKIM_API_KEY:-}"}
+
+
+def test_what_keeps_a_journal_may_write_to_the_home_and_no_other() -> None:
+    writers = {name for name, each in OURS.items() if "home:/data" in each.get("volumes", [])}
+
+    assert {"mapping", "tools"} <= writers
+    assert not writers & {"generation", "augmentation", "worker", "sweeper", "dashboard"}
+
+
 def test_images_of_others_are_pinned() -> None:
     images = [service["image"] for name, service in SERVICES.items() if name not in OURS]
 

@@ -51,6 +51,15 @@ def test_the_image_runs_as_nobody_special_and_without_a_compiler() -> None:
     assert "g++" not in RUNTIME
 
 
+def test_the_image_holds_no_file_that_its_user_could_change() -> None:
+    owned = re.findall(r"--owner=skim .*?(/\w+)", RUNTIME)
+
+    assert owned == ["/data", "/keys"]
+    assert "chown" not in RUNTIME
+    assert "--chmod" not in RUNTIME
+    assert "PYTHONDONTWRITEBYTECODE=1" in RUNTIME
+
+
 def test_the_image_says_whether_it_is_alive() -> None:
     assert "HEALTHCHECK" in RUNTIME
     assert "/livez" in RUNTIME

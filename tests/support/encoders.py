@@ -23,7 +23,10 @@ class BagOfWordsEncoder:
         self.calls.append(list(texts))
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         for row, text in enumerate(texts):
-            summed = sum(self._word(word) for word in text.lower().split()[:max_tokens])
+            words = text.lower().split()[:max_tokens] or [
+                text
+            ]  # a control character is a word too
+            summed = sum(self._word(word) for word in words)
             vectors[row] = summed / np.linalg.norm(summed)
         return vectors
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.components import check_addresses, choose, suite_components
+from services.cli.components import asks_for_keys, check_addresses, choose, suite_components
 from services.cli.supervisor import Component
 from shared.errors import Conflict, InvalidInput, Unavailable
 from shared.settings import CommonSettings
@@ -111,3 +111,27 @@ def test_a_probe_without_an_answer_says_unavailable(tmp_path: Path) -> None:
             assert probe is not None
             with pytest.raises(Unavailable):
                 probe()
+
+
+def auth_of(folder: Path, **settings: str) -> set[str | None]:
+    parts = suite(folder, **settings).items()
+    return {part.environment.get("SKIM_AUTH") for name, part in parts if name != "redis"}
+
+
+def test_where_nobody_made_a_key_the_suite_asks_for_none(tmp_path: Path) -> None:
+    assert auth_of(tmp_path) == {"off"}
+
+
+@pytest.mark.parametrize("content", ["", "feed read " + "0" * 64])
+def test_where_there_is_a_key_file_the_suite_asks_for_keys(tmp_path: Path, content: str) -> None:
+    (tmp_path / "keys").write_text(content)
+
+    assert auth_of(tmp_path) == {None}
+
+
+def test_what_the_settings_say_about_keys_goes_first(tmp_path: Path) -> None:
+    common = CommonSettings(home=tmp_path, auth="keys")
+
+    assert asks_for_keys(common)
+    (tmp_path / "keys").touch()
+    assert not asks_for_keys(CommonSettings(home=tmp_path, auth="off"))

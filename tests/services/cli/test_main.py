@@ -53,13 +53,20 @@ def test_a_malformed_setting_is_named_in_one_line(tmp_path: Path) -> None:
     assert "valid integer" in line
 
 
+def test_a_suite_that_asks_for_keys_does_not_start_without_one_of_its_own(tmp_path: Path) -> None:
+    finished = skim("up", SKIM_HOME=str(tmp_path), SKIM_AUTH="keys", SKIM_API_KEY="")
+
+    assert finished.returncode == 1
+    assert "skim keys create suite --scopes read,ingest" in finished.stderr
+
+
 def test_help_lists_the_commands() -> None:
     finished = skim("--help")
 
     assert finished.returncode == 0
     for command in (
         *("demo", "up", "down", "status", "data", "models", "mapping", "generate"),
-        *("augment", "labels", "distill", "train", "publish", "evaluate", "search"),
+        *("augment", "labels", "distill", "train", "publish", "evaluate", "search", "keys"),
     ):
         assert f" {command} " in finished.stdout
 

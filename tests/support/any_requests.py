@@ -1,0 +1,146 @@
+"""Asks an application everything its OpenAPI document allows, and what it does not, with Schemathesis' engine."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import schemathesis
+from fastapi import FastAPI
+from schemathesis.config import (
+    GenerationConfig,
+    ProjectConfig,
+    ProjectsConfig,
+    SchemathesisConfig,
+)
+from schemathesis.engine import events, from_schema
+
+NDJSON = "application/x-ndjson"
+
+
+@dataclass
+class Findings:
+    """What came out of a run."""
+
+    cases: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    """What a check found, with the request that shows it and its answer."""
+
+
+def ask_until(app: FastAPI, *, key: str, cases: int, examples: int) -> Findings:
+    """Run again and again with other seeds until so many requests were made."""
+    findings = Findings()
+    for seed in itertools.count():
+        found = ask_anything(app, key=key, examples=examples, seed=seed)
+        findings.cases += found.cases
+        findings.statuses += found.statuses
+        findings.failures += found.failures
+        if findings.cases >= cases:
+            return findings
+    raise AssertionError("unreachable: there is always another seed")
+
+
+def ask_anything(app: FastAPI, *, key: str, examples: int, seed: int = 0) -> Findings:
+    """Run every phase with all checks: examples, limits of every type, random requests, chains of requests.
+
+    Args:
+        app: the application, in process.
+        key: sent with every request but those that must be refused.
+        examples: random requests an operation, at most.
+        seed: of all draws.
+    """
+    authorization = {"Authorization": f"Bearer {key}"}
+    generation = GenerationConfig(
+        max_examples=examples, database="none", with_security_parameters=False
+    )
+    project = ProjectConfig(headers=authorization, generation=generation, continue_on_failure=True)
+    schema = schemathesis.openapi.from_asgi(
+        "/openapi.json",
+        app,
+        config=SchemathesisConfig(seed=seed, projects=ProjectsConfig(default=project)),
+        headers=authorization,
+    )
+    findings = Findings()
+    for event in from_schema(schema).execute():
+        match event:
+            case events.ScenarioFinished():
+                _note(event, findings)
+            case events.NonFatalError():
+                findings.failures.append(f"{event.label}: {event.value!r}")
+            case events.FatalError():
+                raise event.exception
+            case events.EngineFinished():
+                findings.failures += [str(failure) for failure in event.failures]
+    return findings
+
+
+@schemathesis.serializer(NDJSON)
+def _as_lines(_: object, value: Any) -> bytes:  # noqa: ANN401  (anything JSON can hold)
+    """Send a list as one JSON value a line, anything else as it is."""
+    rows = value if isinstance(value, list) else [value]
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+@schemathesis.hook("before_call")
+def _keep_unwritten_rules(_: object, case: schemathesis.Case, kwargs: object) -> None:
+    """Make a body keep the rules that JSON Schema has no words for; what breaks the others still does.
+
+    What has an id has one of its own, evidence is of every query or of none, and queries are of documents
+    that are there.
+    """
+    body = case.body
+    if isinstance(body, list):
+        _told_apart(body)
+    if not isinstance(body, dict):
+        return
+    ids = _told_apart(body.get("documents"))
+    for name, within in (("known_queries", body), ("queries", body.get("synthetic_queries"))):
+        if isinstance(within, dict) and isinstance(within.get(name), dict):
+            within[name] = dict(zip(ids, within[name].values(), strict=False))
+    for each in _dictionaries(body):
+        queries, evidence = each.get("queries"), each.get("evidence")
+        if isinstance(queries, list) and isinstance(evidence, list) and evidence:
+            each["evidence"] = (evidence * len(queries))[: len(queries)]
+
+
+def _told_apart(rows: Any) -> list[str]:  # noqa: ANN401
+    """Give rows of one id another; return all ids."""
+    seen: list[str] = []
+    for number, row in enumerate(rows if isinstance(rows, list) else []):
+        if isinstance(row, dict) and isinstance(row.get("id"), str):
+            if row["id"] in seen:
+                row["id"] = f"another-{number}"
+            seen.append(row["id"])
+    return seen
+
+
+def _dictionaries(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _dictionaries(each)
+
+
+def _note(event: events.ScenarioFinished, findings: Findings) -> None:
+    recorder = event.recorder
+    answers: dict[str, str] = {}
+    for case_id, interaction in recorder.interactions.items():
+        findings.cases += 1
+        if interaction.response is not None:
+            findings.statuses[interaction.response.status_code] += 1
+            content = interaction.response.content[:500].decode(errors="replace")
+            answers[case_id] = f"{interaction.response.status_code} {content}"
+    for case_id, checks in recorder.checks.items():
+        for check in checks:
+            if (failed := check.failure_info) is not None:
+                findings.failures.append(
+                    f"{recorder.label} {check.name}: {failed.failure.message}\n"
+                    f"{failed.code_sample[:2_000]}\n{answers.get(case_id)}"
+                )
