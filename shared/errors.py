@@ -5,9 +5,11 @@ SkimError
 │   └── TooLarge     it exceeds a stated limit
 ├── NotFound         there is nothing under that name
 ├── Conflict         it clashes with what is already there
+│   └── InFlight     with the same thing that is under way; it may be over soon
 ├── Damaged          a stored file is not what its manifest or checksum says
 └── Unavailable      something we need does not answer now; trying again may help
     ├── Starting     it is still being loaded
+    ├── Full         it has no room for what it is given
     └── Expired      it was not there by the deadline
 """
 
@@ -34,6 +36,19 @@ class Conflict(SkimError):
     """It clashes with what is already there."""
 
 
+class InFlight(Conflict):
+    """The same is under way.
+
+    Args:
+        message: what is.
+        retry_after_seconds: when to look again.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Damaged(SkimError):
     """A stored file is not what its manifest, checksum or format says."""
 
@@ -53,6 +68,10 @@ class Unavailable(SkimError):
 
 class Starting(Unavailable):
     """It is still being loaded."""
+
+
+class Full(Unavailable):
+    """It has no room for what it is given."""
 
 
 class Expired(Unavailable):

@@ -176,7 +176,7 @@ def _readings(store: Store) -> APIRouter:
     @router.get("/v1/jobs", tags=["jobs"])
     def jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> Jobs:
         """List the jobs taken in last, newest first."""
-        return Jobs(jobs=store.recent_jobs(limit))
+        return Jobs(jobs=store.jobs(limit)[0])
 
     @router.get("/v1/jobs/{job_id}", tags=["jobs"])
     def job(job_id: str) -> Job:

@@ -16,6 +16,7 @@ from shared.errors import (
     Conflict,
     Damaged,
     Expired,
+    InFlight,
     InvalidInput,
     NotFound,
     SkimError,
@@ -106,9 +107,9 @@ def install(app: FastAPI) -> None:
 
 def problem_of(error: SkimError) -> Response:
     """Return the problem of one of our errors, by the most specific class listed."""
-    headers = (
-        {"retry-after": str(error.retry_after_seconds)} if isinstance(error, Unavailable) else {}
-    )
+    headers = {}
+    if isinstance(error, Unavailable | InFlight):
+        headers["retry-after"] = str(error.retry_after_seconds)
     return problem(*_status_and_kind(error), str(error), headers=headers)
 
 

@@ -60,7 +60,7 @@ class Driver:
         """Everything a caller can read, without times and job ids."""
         return {
             "jobs": [self._job(job_id) for job_id in self.jobs],
-            "recent": [self.jobs.index(each.id) for each in self.store.recent_jobs(99)],
+            "recent": [self.jobs.index(each.id) for each in self.store.jobs(99)[0]],
             "labels": [self._labels(id_) for id_ in ("d1", "d2")],
             "synthetic": [
                 self.store.synthetic_queries(version, name)
