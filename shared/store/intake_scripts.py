@@ -172,6 +172,7 @@ return 'sealed'
 TAKE_IN = _taking_in("""
 -- job id, documents; returns 1 if none is left staged, else 0, then those that wait now
 local job, last = ARGV[1], ARGV[2] * ROW - 1
+if not call('ZSCORE', SEALED, job) then return {1} end
 local rows, taken, unchanged = call('LRANGE', STAGED .. job, 0, last), {0}, 0
 for i = 1, #rows, ROW do
   local id, content_hash, body, generator, written = unpack(rows, i, i + ROW - 1)
