@@ -100,7 +100,9 @@ class Chunk:
     to: Position
     documents: Sequence[tuple[int, Incoming]]
     """Line number, document."""
+    refused: int = 0
     refusals: Sequence[Refusal] = ()
+    """Of the refused lines, those to be listed."""
 
 
 class Intake(Protocol):

@@ -114,24 +114,24 @@ return {'open', job, at[1], at[2], at[3]}
 
 STAGE = _taking_in("""
 -- job id, owner, microseconds it holds the upload, microseconds it is kept for, bytes before, bytes, lines and digest
--- with this chunk, number of refused lines, (JSON) of each, then (line, id, content hash, body, generator,
+-- with this chunk, number of refused lines, how many are listed, (JSON) of each, then (line, id, content hash, body, generator,
 -- written) of each document; returns 0 if the upload is not the owner's, or is elsewhere
-local job, owner, lease, keep_for, before, bytes, lines, digest, count = unpack(ARGV, 1, 9)
-local upload = UPLOAD .. job
+local job, owner, lease, keep_for, before, bytes, lines, digest, refused, listed = unpack(ARGV, 1, 10)
+local upload, refusals = UPLOAD .. job, REFUSALS .. job
 local at = call('HMGET', upload, 'owner', 'bytes')
 if at[1] ~= owner then return 0 end
 hold(job, owner, lease, keep_for)
 if at[2] ~= before then return at[2] == bytes and 1 or 0 end
-local function refuse(refusal)
-  call('HINCRBY', upload, 'refused', 1)
-  if call('LLEN', REFUSALS .. job) < MAX_REFUSALS then call('RPUSH', REFUSALS .. job, refusal) end
+local function list(refusal)
+  if call('LLEN', refusals) < MAX_REFUSALS then call('RPUSH', refusals, refusal) end
 end
-for i = 10, 9 + count do refuse(ARGV[i]) end
+for i = 11, 10 + listed do list(ARGV[i]) end
 local staged, unchanged = 0, 0
-for i = 10 + count, #ARGV, ROW + 1 do
+for i = 11 + listed, #ARGV, ROW + 1 do
   local line, id, content_hash = unpack(ARGV, i, i + 2)
   if call('SADD', UPLOADED .. job, id) == 0 then
-    refuse(cjson.encode({line = tonumber(line), id = id, reason = 'the id came before'}))
+    refused = refused + 1
+    list(cjson.encode({line = tonumber(line), id = id, reason = 'the id came before'}))
   elseif is_unchanged(id, content_hash) then
     unchanged = unchanged + 1
   else
@@ -140,8 +140,9 @@ for i = 10 + count, #ARGV, ROW + 1 do
   end
 end
 call('HSET', upload, 'bytes', bytes, 'lines', lines, 'digest', digest)
-call('HINCRBY', upload, 'staged', staged)
-call('HINCRBY', upload, 'unchanged', unchanged)
+for name, value in pairs({staged = staged, unchanged = unchanged, refused = refused}) do
+  call('HINCRBY', upload, name, value)
+end
 return 1
 """)
 

@@ -68,8 +68,7 @@ class _Upload:
     refused: int = 0
     refusals: list[Refusal] = field(default_factory=list)
 
-    def refuse(self, refusal: Refusal) -> None:
-        self.refused += 1
+    def list(self, refusal: Refusal) -> None:
         if len(self.refusals) < MAX_REFUSALS:
             self.refusals.append(refusal)
 
@@ -144,12 +143,14 @@ class MemoryIntake:
                 if upload.at.bytes != chunk.to.bytes:
                     raise Conflict(LOST)
                 return
+            upload.refused += chunk.refused
             for refusal in chunk.refusals:
-                upload.refuse(refusal)
+                upload.list(refusal)
             for line, each in chunk.documents:
                 document = each.document
                 if document.id in upload.seen:
-                    upload.refuse(Refusal(line=line, id=document.id, reason="the id came before"))
+                    upload.refused += 1
+                    upload.list(Refusal(line=line, id=document.id, reason="the id came before"))
                 elif self._is_unchanged(document):
                     upload.unchanged += 1
                 else:

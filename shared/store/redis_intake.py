@@ -85,7 +85,7 @@ class RedisIntake:
         refusals = [each.model_dump_json() for each in chunk.refusals]
         to = chunk.to
         args: list[Any] = [job_id, *_held(hold), chunk.since, to.bytes, to.lines, to.digest]
-        args += [len(refusals), *refusals]
+        args += [chunk.refused, len(refusals), *refusals]
         for line, each in chunk.documents:
             args.append(line)
             args += _row(each)

@@ -190,7 +190,9 @@ class Driver:
         to = Position(since.bytes + 9, since.lines + 9, f"digest at {since.bytes + 9}")
         rows = [(since.lines + at, Incoming(each)) for at, each in enumerate(documents, start=1)]
         bad = [Refusal(line=since.lines + 9, reason="no JSON")] if has_bad else []
-        self.store.stage(job_id, Hold(owner, seconds, 60), Chunk(since.bytes, to, rows, bad))
+        self.store.stage(
+            job_id, Hold(owner, seconds, 60), Chunk(since.bytes, to, rows, len(bad), bad)
+        )
         self.at[job_id] = to
 
     def _seal(self, upload: int, owner: str) -> object:

@@ -35,7 +35,7 @@ def chunk_of(
     """Return a chunk of a line of ten bytes a document, and some that are refused after them."""
     rows = [(after + at, Incoming(each)) for at, each in enumerate(documents, start=1)]
     to = position(after + len(documents) + len(refusals))
-    return Chunk(after * 10, to, rows, refusals)
+    return Chunk(after * 10, to, rows, len(refusals), refusals)
 
 
 def upload(
