@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 
-import orjson
 import structlog
-from pydantic import ValidationError
 
 from services.augmentation.dispatcher import Dispatcher
+from services.augmentation.document_lines import chunk_of
 from services.augmentation.line_reader import LineReader, Lines
 from services.augmentation.settings import AugmentationSettings
-from shared.contracts.augmentation import Job, Refusal, UploadedDocument
-from shared.contracts.base import ID_PATTERN
+from shared.contracts.augmentation import Job
 from shared.errors import Expired, Full, InvalidInput, Unavailable
 from shared.store import Store
 from shared.store.intake import (
-    MAX_REFUSALS,
     OTHER_BODY,
     Chunk,
     Hold,
-    Incoming,
     SealedUpload,
     Upload,
 )
 
 _PAGE = 200
 """Documents taken in in one step of the store."""
-_REASON_CHARACTERS = 200
+_DROPPED_AT_ONCE = 100
 _log = structlog.get_logger()
 
 
@@ -47,11 +42,17 @@ class Uploads:
         store: takes the documents.
         dispatcher: queues the first of them.
         settings: chunks, limits and leases.
+        now: seconds of a clock that is never set back.
     """
 
     def __init__(
-        self, store: Store, dispatcher: Dispatcher, settings: AugmentationSettings
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        settings: AugmentationSettings,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._now = now
         self._store = store
         self._dispatcher = dispatcher
         self._settings = settings
@@ -85,7 +86,8 @@ class Uploads:
                 raise InvalidInput(OTHER_BODY)
             return await asyncio.to_thread(self._store.accepted, opened.job_id), True
         try:
-            await _Staging(self._store, self._settings, opened, hold, generator).run(stream)
+            staging = _Staging(self._store, self._settings, opened, hold, generator, self._now)
+            await staging.run(stream)
         except Full:
             await _let_go(self._store.drop_upload, opened, hold)
             raise
@@ -113,12 +115,34 @@ def take_in_all(store: Store, dispatcher: Dispatcher, job_id: str, *, queue_docu
     try:
         while not is_last:
             document_ids, is_last = store.take_in(job_id, _PAGE)
-            if taken < queue_documents:
-                dispatcher.dispatch(job_id, document_ids[: queue_documents - taken])
+            first = document_ids[: max(queue_documents - taken, 0)]
             taken += len(document_ids)
+            if not _is_queued(dispatcher, job_id, first):
+                queue_documents = 0
     except Unavailable as error:
         _log.warning("taking_in_broke_off", job=job_id, reason=str(error))
     return taken
+
+
+def _is_queued(dispatcher: Dispatcher, job_id: str, document_ids: Sequence[str]) -> bool:
+    try:
+        dispatcher.dispatch(job_id, document_ids)
+    except Unavailable as error:
+        _log.warning("dispatch_failed", job=job_id, reason=str(error))
+        return False
+    return True
+
+
+def tend_once(store: Store, dispatcher: Dispatcher, *, queue_documents: int) -> None:
+    """Drop uploads that nobody went on with, and take in what a process left staged when it ended."""
+    try:
+        if dropped := store.drop_expired_uploads(_DROPPED_AT_ONCE):
+            _log.info("uploads_dropped", uploads=dropped)
+        for job_id in store.sealed_uploads():
+            taken = take_in_all(store, dispatcher, job_id, queue_documents=queue_documents)
+            _log.info("upload_taken_in", job=job_id, documents=taken)
+    except Unavailable as error:
+        _log.warning("uploads_not_tended", reason=str(error))
 
 
 class _Staging:
@@ -131,7 +155,9 @@ class _Staging:
         upload: Upload,
         hold: Hold,
         generator: str,
+        now: Callable[[], float],
     ) -> None:
+        self._now = now
         self._store = store
         self._settings = settings
         self._job_id = upload.job_id
@@ -142,7 +168,7 @@ class _Staging:
             max_line_bytes=settings.max_line_bytes,
             at=upload.at,
         )
-        self._renewed_at = time.monotonic()
+        self._renewed_at = self._now()
         self._first_refusal = ""
 
     async def run(self, stream: AsyncIterator[bytes]) -> None:
@@ -154,7 +180,7 @@ class _Staging:
                 if not is_same:
                     raise InvalidInput(OTHER_BODY)
             await self._stage(reader.feed(data))
-            if time.monotonic() - self._renewed_at > self._settings.upload_idle_seconds / 2:
+            if self._now() - self._renewed_at > self._settings.upload_idle_seconds / 2:
                 await self._stage(reader.cut())
                 await self._keep(Chunk(reader.position.bytes, reader.position, ()))
         if reader.is_skipping:
@@ -183,49 +209,7 @@ class _Staging:
     async def _keep(self, chunk: Chunk) -> None:
         """Stage a chunk; an empty one holds the upload for longer."""
         await asyncio.to_thread(self._store.stage, self._job_id, self._hold, chunk)
-        self._renewed_at = time.monotonic()
-
-
-def chunk_of(lines: Lines, generator: str) -> Chunk:
-    """Return the documents of some lines; a line that is none is refused, an empty one passed over."""
-    documents: list[tuple[int, Incoming]] = []
-    refusals: list[Refusal] = []
-    refused = 0
-    for number, line in enumerate(lines.lines, start=lines.first):
-        if line is not None and not line.strip():
-            continue
-        try:
-            documents.append((number, _incoming(line, generator)))
-        except (InvalidInput, ValidationError) as error:
-            refused += 1
-            if len(refusals) < MAX_REFUSALS:
-                refusals.append(Refusal(line=number, id=_id_of(line), reason=_reason_of(error)))
-    return Chunk(lines.since, lines.to, documents, refused, refusals)
-
-
-def _incoming(line: bytes | None, generator: str) -> Incoming:
-    if line is None:
-        raise InvalidInput("the line is too long")
-    uploaded = UploadedDocument.model_validate_json(line)
-    if uploaded.synthetic_queries is not None and not generator:
-        raise InvalidInput("synthetic_queries: the upload does not say which generator wrote them")
-    return Incoming(uploaded.without_queries(), generator, uploaded.synthetic_queries)
-
-
-def _reason_of(error: InvalidInput | ValidationError) -> str:
-    if isinstance(error, InvalidInput):
-        return str(error)
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}"[:_REASON_CHARACTERS] if where else first["msg"]
-
-
-def _id_of(line: bytes | None) -> str | None:
-    """Return the id of a refused document, if it has one that may be shown."""
-    with suppress(ValueError, TypeError, KeyError):
-        found = orjson.loads(line or b"")["id"]
-        return found if isinstance(found, str) and re.fullmatch(ID_PATTERN, found) else None
-    return None
+        self._renewed_at = self._now()
 
 
 async def _digest_of(stream: AsyncIterator[bytes]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated
 
@@ -76,9 +77,9 @@ def job_routes(settings: AugmentationSettings, store: Store, seats: Seats) -> AP
         response_class=StreamingResponse,
         responses={200: {"content": {_EVENTS: {}}, "description": "Events named `job`"}},
     )
-    def events(job_id: str, request: Request) -> StreamingResponse:
+    async def events(job_id: str, request: Request) -> StreamingResponse:
         """Stream a job's progress as server-sent events, until it is over. `errors` and `refusals` are left out."""
-        first = store.job(job_id)
+        first = await asyncio.to_thread(store.job, job_id)
         seats.take()
         stream = _EventStream(
             events_of(
