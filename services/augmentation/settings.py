@@ -35,7 +35,7 @@ class AugmentationSettings(ServerSettings):
     queue, where new documents would stand behind it. Per `sweep_seconds` no more than that are remapped."""
     idempotency_seconds: int = Field(default=86_400, ge=1)
     """How long an `Idempotency-Key` and the answer to it are remembered."""
-    queue_documents: int = Field(default=1_000, ge=1)
+    queue_documents: int = Field(default=5_000, ge=1)
     """Documents of an upload that are queued at once; the sweeper queues the others bit by bit, so that what
     is posted later does not stand behind all of them."""
     max_line_bytes: int = Field(default=2_000_000, ge=1_000)

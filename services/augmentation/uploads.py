@@ -62,6 +62,8 @@ class Uploads:
     ) -> tuple[Job, bool]:
         """Return the job of a stream as it was accepted, and whether it was accepted before.
 
+        It is to be taken in next. If that does not come to its end, the sweeper sees to it.
+
         Args:
             body: NDJSON, an `UploadedDocument` a line.
             key: of the caller, for this very stream.
@@ -94,15 +96,16 @@ class Uploads:
         except BaseException:  # the client left, the service stops, Redis is away
             await _let_go(self._store.release_upload, opened, hold)
             raise
-        job = await asyncio.to_thread(self._store.accepted, opened.job_id)
-        await asyncio.to_thread(
-            take_in_all,
+        return await asyncio.to_thread(self._store.accepted, opened.job_id), False
+
+    def take_in(self, job_id: str) -> None:
+        """Take in and queue what is staged of a sealed upload, here and now."""
+        take_in_all(
             self._store,
             self._dispatcher,
-            job.id,
+            job_id,
             queue_documents=self._settings.queue_documents,
         )
-        return job, False
 
 
 def take_in_all(store: Store, dispatcher: Dispatcher, job_id: str, *, queue_documents: int) -> int:

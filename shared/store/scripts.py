@@ -65,7 +65,7 @@ local function judge(job)
   call('HINCRBY', TOTALS, 'jobs:' .. state, 1)
 end
 local function is_cancelled(job) return call('HGET', JOB .. job, 'state') == 'cancelled' end
-local function let_go(job, id)
+local function leave_out(job, id)
   if call('ZREM', WAITING, job .. '/' .. id) == 1 then call('HINCRBY', TOTALS, 'leaving', -1) end
 end
 local function finish(job, id, outcome, labels, reason)
@@ -139,7 +139,7 @@ local is_over = is_cancelled(job)
 for i = 3, #ARGV do
   local id, entry = ARGV[i], job .. '/' .. ARGV[i]
   if is_over then
-    let_go(job, id)
+    leave_out(job, id)
   elseif call('ZSCORE', WAITING, entry) then
     if call('EXISTS', DOCUMENT .. id) == 0 then
       finish(job, id, 'done', 0, '')

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import StringConstraints, WrapValidator
 from starlette.requests import ClientDisconnect
@@ -31,6 +33,8 @@ from shared.errors import Unavailable
 from shared.store import Store
 from shared.store.intake import Acceptance, Incoming, Key
 
+_PATIENCE_SECONDS = 5.0
+"""Of whoever is between us and the client, while it hears nothing."""
 _CLIENT_LEFT = 499
 """Status of an answer that nobody reads, for the metrics (as nginx has it)."""
 _PATH = "/v1/documents"
@@ -118,9 +122,9 @@ def intake_routes(
             return Response(status_code=_CLIENT_LEFT)
         if not is_replay:
             metrics.accepted.inc(job.documents)
-        answer = AcceptedJob.model_validate(job.model_dump())
-        return Response(
-            answer.model_dump_json(),
+        taking = asyncio.create_task(asyncio.to_thread(uploads.take_in, job.id))
+        return StreamingResponse(
+            _once_taken_in(taking, AcceptedJob.model_validate(job.model_dump())),
             status_code=202,
             media_type="application/json",
             headers=_headers_of(job, is_replay),
@@ -162,6 +166,16 @@ def intake_routes(
         )
 
     return router
+
+
+async def _once_taken_in(taking: asyncio.Task[None], answer: AcceptedJob) -> AsyncIterator[str]:
+    """Yield the answer when the documents can be read, and white space meanwhile: it may take minutes."""
+    while not taking.done():
+        await asyncio.wait({taking}, timeout=_PATIENCE_SECONDS)
+        if not taking.done():
+            yield "\n"
+    taking.result()
+    yield answer.model_dump_json()
 
 
 def _incoming(body: Document | DocumentsRequest) -> Sequence[Incoming]:
