@@ -342,7 +342,8 @@ def _blocks_of(lines: Iterable[bytes]) -> Iterator[bytes]:
         if size > _BLOCK_BYTES:
             yield b"\n".join([*block, b""])
             block, size = [], 0
-    yield b"\n".join([*block, b""])
+    if block:
+        yield b"\n".join([*block, b""])
 
 
 def _raise_unless_success(response: httpx.Response) -> None:

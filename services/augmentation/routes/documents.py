@@ -114,10 +114,9 @@ def intake_routes(
         idempotency_key: IdempotencyKey = None,
         generator: GeneratorName = "",
     ) -> Response:
+        name = key_name(idempotency_key) if idempotency_key else None
         try:
-            job, is_replay = await uploads.receive(
-                aiter(request.stream()), _name_of(idempotency_key), generator
-            )
+            job, is_replay = await uploads.receive(aiter(request.stream()), name, generator)
         except ClientDisconnect:
             return Response(status_code=_CLIENT_LEFT)
         if not is_replay:
@@ -154,8 +153,9 @@ def intake_routes(
         content are unchanged and done at once. The job says how the others fare.
         """
         incoming = _incoming(body)
-        name = _name_of(idempotency_key)
-        key = Key(name, digest, settings.idempotency_seconds) if name else None
+        key = None
+        if idempotency_key:
+            key = Key(key_name(idempotency_key), digest, settings.idempotency_seconds)
         accepted = store.accept_request(incoming, key)
         if not accepted.is_replay:
             metrics.accepted.inc(len(incoming))
@@ -206,10 +206,8 @@ def _verdicts_of(incoming: Sequence[Incoming], unchanged: frozenset[int]) -> dic
     }
 
 
-def _name_of(idempotency_key: str | None) -> str | None:
+def key_name(idempotency_key: str) -> str:
     """Return the name under which a key is remembered: of one length, and nobody reads the key from it."""
-    if idempotency_key is None:
-        return None
     return hashlib.sha256(f"POST {_PATH} {idempotency_key}".encode()).hexdigest()
 
 
