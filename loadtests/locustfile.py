@@ -18,14 +18,14 @@ from locust.env import Environment
 
 from loadtests.limits import Limits, Observed, broken
 from loadtests.queries import DEFAULT, ZipfMix, read_queries
-from shared.contracts.augmentation import DocumentsRequest, Job, JobState
+from shared.contracts.augmentation import FINAL_STATES, DocumentsRequest, Job, JobState
 from shared.contracts.document import Document
 from shared.dataset import read_documents
 from shared.settings import CommonSettings
 
 _ADS = "/v1/ads"
 _JOB_METHOD, _JOB = "JOB", "documents until labelled"
-_FINISHED = {JobState.DONE, JobState.PARTIAL, JobState.FAILED}
+
 _POLL_SECONDS = 0.5
 _QUERIES_DRAWN = 10_000
 _KEY = CommonSettings().authorization
@@ -139,7 +139,7 @@ class DocumentsUser(FastHttpUser):  # type: ignore[misc]
 
     def _followed(self, job: Job, started: float) -> Job:
         """Return the job as it stands when it is finished or the time is up."""
-        while job.state not in _FINISHED:
+        while job.state not in FINAL_STATES:
             if time.perf_counter() - started > self._options.job_timeout_seconds:
                 return job
             time.sleep(_POLL_SECONDS)  # Locust makes it yield to the other users

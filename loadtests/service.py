@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -18,9 +19,41 @@ from shared.errors import Unavailable
 HOST = "127.0.0.1"
 
 
+@dataclass(frozen=True)
+class Service:
+    """A service that runs."""
+
+    host: str
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{self.host}:{self.port}"
+
+    def resident_bytes(self) -> int:
+        """Return how much memory the process has now."""
+        fields = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 @contextmanager
 def running(name: str, home: Path, *, start_seconds: float = 60.0) -> Iterator[tuple[str, int]]:
-    """Start `services.NAME`, give its address once it is ready, stop it at the end.
+    """Start `services.NAME` as `started` does, and give its address."""
+    with started(name, home, start_seconds=start_seconds) as service:
+        yield service.host, service.port
+
+
+@contextmanager
+def started(
+    name: str,
+    home: Path,
+    *,
+    start_seconds: float = 60.0,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Service]:
+    """Start `services.NAME`, give it once it is ready, stop it at the end.
 
     It asks for no key and limits nobody: what it can do is what is measured.
 
@@ -28,13 +61,14 @@ def running(name: str, home: Path, *, start_seconds: float = 60.0) -> Iterator[t
         name: folder of the service.
         home: its SKIM_HOME.
         start_seconds: how long it may take to be ready.
+        environment: more variables.
 
     Raises:
         Unavailable: it stopped or was not ready in time; the message has its last words.
     """
     port = _free_port()
     prefix = f"SKIM_{name.upper()}"
-    environment = {
+    variables = {
         key: value for key, value in os.environ.items() if not key.startswith(f"{prefix}_")
     } | {
         "SKIM_HOME": str(home),
@@ -47,13 +81,13 @@ def running(name: str, home: Path, *, start_seconds: float = 60.0) -> Iterator[t
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", f"services.{name}"],
-            env=environment,
+            env=variables | dict(environment or {}),
             stdout=out,
             stderr=subprocess.STDOUT,
         )
     try:
         _wait_until_ready(process, port, log, start_seconds)
-        yield HOST, port
+        yield Service(HOST, port, process.pid)
     finally:
         process.terminate()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -10,6 +10,7 @@ import httpx
 import stamina
 
 from shared.contracts.augmentation import (
+    AcceptedJob,
     Counts,
     DocumentLabels,
     DocumentsRequest,
@@ -31,6 +32,7 @@ from shared.contracts.mapping import (
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.errors import (
     Conflict,
+    InFlight,
     InvalidInput,
     KeyRefused,
     NotFound,
@@ -50,6 +52,7 @@ _ERRORS: dict[int, type[SkimError]] = {
     413: TooLarge,
     422: InvalidInput,
 }
+_BLOCK_BYTES = 65_536
 
 
 class ServiceClient:
@@ -133,7 +136,9 @@ class ServiceClient:
         lines: Sequence[Contract] = (),
         params: dict[str, str | int] | None = None,
     ) -> _Answer:
-        for attempt in stamina.retry_context(on=_may_pass, attempts=self._attempts, timeout=None):
+        for attempt in stamina.retry_context(
+            on=_may_come_right, attempts=self._attempts, timeout=None
+        ):
             with attempt:
                 return self._call_once(answer, method, path, body=body, lines=lines, params=params)
         raise AssertionError("unreachable: stamina raises the last error")
@@ -163,12 +168,8 @@ class ServiceClient:
             raise Unavailable(
                 f"{self._http.base_url}{path}: no answer ({error or type(error).__name__})"
             ) from error
-        if response.is_success:
-            return answer.model_validate_json(response.content)
-        detail = _detail_of(response)
-        if response.status_code in {429, 502, 503, 504}:
-            raise Unavailable(detail, retry_after_seconds=_retry_after_of(response))
-        raise _ERRORS.get(response.status_code, SkimError)(detail)
+        _raise_unless_success(response)
+        return answer.model_validate_json(response.content)
 
 
 class GenerationClient(ServiceClient):
@@ -223,10 +224,56 @@ class AugmentationClient(ServiceClient):
 
     def post_documents(
         self, documents: Sequence[Document], written: WrittenBefore | None = None
-    ) -> Job:
+    ) -> AcceptedJob:
         """Hand in at most 1,000 documents; posting the same again is harmless."""
         body = DocumentsRequest(documents=list(documents), synthetic_queries=written)
-        return self._call(Job, "POST", "/v1/documents", body=body)
+        return self._call(AcceptedJob, "POST", "/v1/documents", body=body)
+
+    def upload_documents(
+        self, lines: Callable[[], Iterable[bytes]], key: str, generator: str = ""
+    ) -> tuple[AcceptedJob, bool]:
+        """Hand in any number of documents as one job; return it, and whether it was accepted before.
+
+        A try that breaks off is repeated from the first line; what has arrived is not stored twice.
+
+        Args:
+            lines: gives the same `UploadedDocument`s each time, one a line without its end.
+            key: names this very upload, in this process and in others.
+            generator: wrote the synthetic queries that lines bring.
+
+        Raises:
+            InFlight: another process uploads under the key.
+            InvalidInput: the key was used for something else, or no line is a document.
+        """
+        for attempt in stamina.retry_context(
+            on=_may_come_right, attempts=self._attempts, timeout=None
+        ):
+            with attempt:
+                return self._upload(lines, key, generator)
+        raise AssertionError("unreachable: stamina raises the last error")
+
+    def _upload(
+        self, lines: Callable[[], Iterable[bytes]], key: str, generator: str
+    ) -> tuple[AcceptedJob, bool]:
+        try:
+            response = self._http.post(
+                "/v1/documents",
+                content=_blocks_of(lines()),
+                headers={"content-type": NDJSON, "idempotency-key": key},
+                params={"generator": generator} if generator else None,
+            )
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"{self._http.base_url}/v1/documents: the upload broke off "
+                f"({error or type(error).__name__})"
+            ) from error
+        _raise_unless_success(response)
+        is_replay = "idempotent-replayed" in response.headers
+        return AcceptedJob.model_validate_json(response.content), is_replay
+
+    def cancel(self, job_id: str) -> Job:
+        """Have nothing more of a job worked on."""
+        return self._call(Job, "POST", f"/v1/jobs/{job_id}:cancel")
 
     def job(self, job_id: str) -> Job:
         """Return where a job stands."""
@@ -261,7 +308,7 @@ class AugmentationClient(ServiceClient):
             with self._http.stream("GET", path) as response:
                 if not response.is_success:
                     response.read()
-                    raise _ERRORS.get(response.status_code, Unavailable)(_detail_of(response))
+                _raise_unless_success(response)
                 for line in response.iter_lines():
                     yield model.model_validate_json(line)
         except httpx.HTTPError as error:
@@ -288,8 +335,36 @@ class InferenceClient(ServiceClient):
         return self._call(InferenceInfo, "POST", "/v1/bundles:reload")
 
 
-def _may_pass(error: Exception) -> bool:
+def _may_come_right(error: Exception) -> bool | float:
+    """Return whether, or after how many seconds, to try again."""
+    if isinstance(error, InFlight):
+        return float(error.retry_after_seconds)
     return isinstance(error, Unavailable) and not isinstance(error, KeyRefused)
+
+
+def _blocks_of(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines many at a time: each block is a write of its own."""
+    block: list[bytes] = []
+    size = 0
+    for line in lines:
+        block.append(line)
+        size += len(line)
+        if size > _BLOCK_BYTES:
+            yield b"\n".join([*block, b""])
+            block, size = [], 0
+    if block:
+        yield b"\n".join([*block, b""])
+
+
+def _raise_unless_success(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    detail = _detail_of(response)
+    if response.status_code in {429, 502, 503, 504}:
+        raise Unavailable(detail, retry_after_seconds=_retry_after_of(response))
+    if response.status_code == httpx.codes.CONFLICT and "retry-after" in response.headers:
+        raise InFlight(detail, retry_after_seconds=_retry_after_of(response))
+    raise _ERRORS.get(response.status_code, SkimError)(detail)
 
 
 def _detail_of(response: httpx.Response) -> str:

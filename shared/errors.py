@@ -5,12 +5,14 @@ SkimError
 │   └── TooLarge     it exceeds a stated limit
 ├── NotFound         there is nothing under that name
 ├── Conflict         it clashes with what is already there
+│   └── InFlight     with the same thing that is under way; it may be over soon
 ├── Unauthorized     the caller shows no key that is known here
 ├── Forbidden        the caller is known, or not asked for a key, and may not do this
 ├── UnsupportedMedia the body comes in a form that is not read here
 ├── Damaged          a stored file is not what its manifest or checksum says
 └── Unavailable      something we need does not answer now; trying again may help
     ├── Starting     it is still being loaded
+    ├── Full         it has no room for what it is given
     ├── Expired      it was not there by the deadline
     ├── RateLimited  the caller asks more often than it may
     └── KeyRefused   a service does not take our own key: an operator must act, what waits can go on waiting
@@ -37,6 +39,19 @@ class NotFound(SkimError):
 
 class Conflict(SkimError):
     """It clashes with what is already there."""
+
+
+class InFlight(Conflict):
+    """The same is under way.
+
+    Args:
+        message: what is.
+        retry_after_seconds: when to look again.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unauthorized(SkimError):
@@ -70,6 +85,10 @@ class Unavailable(SkimError):
 
 class Starting(Unavailable):
     """It is still being loaded."""
+
+
+class Full(Unavailable):
+    """It has no room for what it is given."""
 
 
 class Expired(Unavailable):

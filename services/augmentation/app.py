@@ -6,49 +6,39 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain, islice
-from typing import Annotated, Any
+from typing import Annotated
 
-import structlog
 from fastapi import APIRouter, Body, FastAPI, Query, Response
 from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry
-from pydantic import Field, WrapValidator
+from pydantic import Field
 
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.metrics import AugmentationMetrics, StoreCollector
+from services.augmentation.routes.documents import intake_routes, is_upload
+from services.augmentation.routes.jobs import Seats, job_routes
 from services.augmentation.settings import AugmentationSettings
 from shared.contracts.augmentation import (
     MAX_DOCUMENTS_PER_REQUEST,
     Counts,
     DocumentLabels,
-    DocumentsRequest,
     Job,
-    Jobs,
     QueryDocuments,
     RemovedDocuments,
-    WrittenBefore,
 )
 from shared.contracts.base import Contract, Identifier
 from shared.contracts.document import Document
 from shared.contracts.generation import NDJSON
-from shared.errors import NotFound, Unavailable
+from shared.errors import NotFound
 from shared.store import Remap, Store
 from shared.web import create_app
 
 _LINES_PER_CHUNK = 500
-_log = structlog.get_logger()
-
-
-def _one_or_many(body: Any, _: object) -> Document | DocumentsRequest:  # noqa: ANN401  (any JSON)
-    """Choose by `documents`, so that an error names the field and not the alternatives."""
-    kind = DocumentsRequest if isinstance(body, dict) and "documents" in body else Document
-    return kind.model_validate(body)
 
 
 DocumentIds = Annotated[
     list[Identifier], Field(min_length=1, max_length=MAX_DOCUMENTS_PER_REQUEST), Body()
 ]
-DocumentsBody = Annotated[Document | DocumentsRequest, WrapValidator(_one_or_many)]
 
 
 def build_app(settings: AugmentationSettings, store: Store, dispatcher: Dispatcher) -> FastAPI:
@@ -70,34 +60,15 @@ def build_app(settings: AugmentationSettings, store: Store, dispatcher: Dispatch
         lifespan,
         check_ready=check_ready,
         max_body_bytes=settings.max_body_bytes,
+        is_stream=is_upload,
         registry=registry,
     )
 
-    app.include_router(_intake(store, dispatcher, metrics))
+    app.include_router(intake_routes(settings, store, dispatcher, metrics))
+    app.include_router(job_routes(settings, store, Seats(settings.max_event_streams)))
     app.include_router(_changes(store))
     app.include_router(_readings(store))
     return app
-
-
-def _intake(store: Store, dispatcher: Dispatcher, metrics: AugmentationMetrics) -> APIRouter:
-    router = APIRouter()
-
-    @router.post("/v1/documents", status_code=202, tags=["documents"])
-    def post_documents(body: DocumentsBody, response: Response) -> Job:
-        """Take in one document, or several as `{"documents": [...]}`; the job says how they fare."""
-        documents = [body] if isinstance(body, Document) else body.documents
-        job = store.accept(documents)
-        metrics.accepted.inc(len(documents))
-        if isinstance(body, DocumentsRequest) and body.synthetic_queries:
-            _keep(store, body.documents, body.synthetic_queries)
-        try:
-            dispatcher.dispatch(job.id, [document.id for document in documents])
-        except Unavailable as error:  # accepted all the same: the sweeper queues it
-            _log.warning("dispatch_failed", job=job.id, reason=str(error))
-        response.headers["location"] = f"/v1/jobs/{job.id}"
-        return job
-
-    return router
 
 
 def _changes(store: Store) -> APIRouter:
@@ -125,12 +96,6 @@ def _changes(store: Store) -> APIRouter:
         return job
 
     return router
-
-
-def _keep(store: Store, documents: Iterable[Document], written: WrittenBefore) -> None:
-    for document in documents:
-        if document.id in written.queries:
-            store.put_synthetic_queries(document, written.generator, written.queries[document.id])
 
 
 def _readings(store: Store) -> APIRouter:
@@ -172,16 +137,6 @@ def _readings(store: Store) -> APIRouter:
     def export_synthetic_queries() -> StreamingResponse:
         """Stream what current labels were made from: `document_id`, `queries`, `evidence`, one document a line."""
         return _stream(store.iterate_synthetic_queries())
-
-    @router.get("/v1/jobs", tags=["jobs"])
-    def jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> Jobs:
-        """List the jobs taken in last, newest first."""
-        return Jobs(jobs=store.recent_jobs(limit))
-
-    @router.get("/v1/jobs/{job_id}", tags=["jobs"])
-    def job(job_id: str) -> Job:
-        """Say where a job stands."""
-        return store.job(job_id)
 
     @router.get("/v1/counts", tags=["operations"])
     def counts() -> Counts:

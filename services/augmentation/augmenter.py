@@ -143,6 +143,7 @@ class Augmenter:
     def _written(self, documents: Sequence[Document]) -> list[Stored]:
         """Return documents with what the generator wrote for them, now or before."""
         generator = self._generation.info().generator
+        self._store.note_generator(generator)
         queries: dict[str, WrittenQueries] = {}
         new: list[Document] = []
         for document in documents:

@@ -33,3 +33,23 @@ class AugmentationSettings(ServerSettings):
     remap_documents: int = Field(default=5_000, ge=1)
     """Documents of one remap that wait at a time, at most: one of millions fills neither Redis nor the
     queue, where new documents would stand behind it. Per `sweep_seconds` no more than that are remapped."""
+    idempotency_seconds: int = Field(default=86_400, ge=1)
+    """How long an `Idempotency-Key` and the answer to it are remembered."""
+    queue_documents: int = Field(default=5_000, ge=1)
+    """Documents of an upload that are queued at once; the sweeper queues the others bit by bit, so that what
+    is posted later does not stand behind all of them."""
+    max_line_bytes: int = Field(default=2_000_000, ge=1_000)
+    """A longer line of an upload is refused. An upload itself may have any length."""
+    upload_chunk_bytes: int = Field(default=65_536, ge=1)
+    """Of an upload that are staged in one step of Redis."""
+    upload_idle_seconds: float = Field(default=30.0, gt=0)
+    """An upload that brings nothing for this long is ended. Twice as long after its last step another request
+    may go on with it, in case the process that held it was killed."""
+    upload_keep_seconds: float = Field(default=3_600.0, gt=0)
+    """An upload with an `Idempotency-Key` that broke off can be resumed for this long; then it is dropped."""
+    event_seconds: float = Field(default=1.0, gt=0)
+    """Pause between two looks at a job whose progress is streamed."""
+    heartbeat_seconds: float = Field(default=15.0, gt=0)
+    """A stream of events that has nothing to tell sends a comment this often."""
+    max_event_streams: int = Field(default=100, ge=1)
+    """Streams of events at a time; the next is answered 503."""

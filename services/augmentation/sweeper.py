@@ -7,18 +7,20 @@ import threading
 
 import structlog
 
+from services.augmentation.augmenter import Generates
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.follower import Follower
 from services.augmentation.settings import AugmentationSettings
 from services.augmentation.tasks import celery_dispatcher
-from shared.clients import MappingClient
+from services.augmentation.uploads import tend_once
+from shared.clients import GenerationClient, MappingClient
 from shared.errors import SkimError, Unavailable
 from shared.settings import CommonSettings
-from shared.store import RedisStore
+from shared.store import RedisStore, Store
 from shared.telemetry import configure_logging
 
 _PATIENCE_SECONDS = 10.0
-"""With the mapping service: the sweeping waits for it."""
+"""With the mapping and the generation service: the sweeping waits for them."""
 _log = structlog.get_logger()
 
 
@@ -42,6 +44,14 @@ def follow_once(follower: Follower) -> None:
         _log.warning("following_failed", reason=str(error))
 
 
+def note_generator_once(store: Store, generation: Generates) -> None:
+    """Tell the store which generator serves, so that a new one finds no document unchanged."""
+    try:
+        store.note_generator(generation.info().generator)
+    except (SkimError, ValueError) as error:
+        _log.debug("generator_unknown", reason=str(error))
+
+
 def main() -> None:
     """Look again and again, until told to stop."""
     common, settings = CommonSettings(), AugmentationSettings()
@@ -51,12 +61,19 @@ def main() -> None:
         signal.signal(number, lambda *_: stopping.set())
     store = RedisStore.at(common.redis_url)
     dispatcher = celery_dispatcher(store)
-    with MappingClient(
-        common.mapping_url, timeout_seconds=_PATIENCE_SECONDS, attempts=1
-    ) as mapping:
+    with (
+        MappingClient(
+            common.mapping_url, timeout_seconds=_PATIENCE_SECONDS, attempts=1
+        ) as mapping,
+        GenerationClient(
+            common.generation_url, timeout_seconds=_PATIENCE_SECONDS, attempts=1
+        ) as generation,
+    ):
         follower = Follower(store, mapping, dispatcher, window=settings.remap_documents)
         while not stopping.wait(settings.sweep_seconds):
             sweep_once(dispatcher, settings.sweep_documents)
+            tend_once(store, dispatcher, queue_documents=settings.queue_documents)
+            note_generator_once(store, generation)
             follow_once(follower)
 
 

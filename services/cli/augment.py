@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 
 from services.cli.console import Advance, print_json, progress_bar
 from services.cli.direction import labels_as_pairs, read_described
 from services.cli.generate import read_synthetic_queries
 from shared.clients import AugmentationClient, GenerationClient
-from shared.contracts.augmentation import Job, JobState, WrittenBefore
+from shared.contracts.augmentation import FINAL_STATES, Job, JobState, UploadedDocument
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Pairs, write_lines, write_pairs, write_rows
-from shared.errors import NotFound
+from shared.dataset import Pairs, write_pairs, write_rows
 from shared.settings import CommonSettings
 
-_DOCUMENTS_PER_JOB = 200
 _POLL_SECONDS = 0.5
-_OVER = {JobState.DONE, JobState.PARTIAL, JobState.FAILED}
 
 labels_app = typer.Typer(help="Take augmented labels out, or map them anew.")
 
@@ -37,22 +34,22 @@ def augment(
         Path | None, typer.Option(help="Synthetic queries that `skim generate` wrote before.")
     ] = None,
 ) -> None:
-    """Post every document of a file to the running suite and wait for the labels.
+    """Hand every document of a file to the running suite as one job, and wait for the labels.
 
-    Stopped or broken off, run it again: jobs that are known are followed, not posted twice.
+    Stopped or broken off, run it again: it goes on where it was. What failed before is tried again.
     """
     common = CommonSettings()
-    wanted = read_described(documents, common)
-    written = list(read_synthetic_queries(queries)) if queries else []
-    journal = common.home / "run" / f"augment-{_digest(documents)}.jsonl"
+    written = {row.document_id: row for row in read_synthetic_queries(queries)} if queries else {}
+    generator = _generator_name(common) if written else ""
     with (
         AugmentationClient(common.augmentation_url) as client,
         progress_bar("Augmenting") as advance,
     ):
-        name = _generator_name(common) if written else ""
-        jobs = post_and_follow(client, wanted, name, written, advance, journal)
-    print_json(summary_of(jobs))
-    if any(job.failed for job in jobs):
+        job = upload_and_follow(
+            client, lambda: read_described(documents, common), generator, written, advance
+        )
+    print_json(summary_of(job))
+    if job.state is not JobState.DONE or job.refused:
         raise typer.Exit(1)
 
 
@@ -90,7 +87,7 @@ def remap() -> None:
         progress_bar("Remapping") as advance,
     ):
         job = remap_and_follow(client, advance)
-    print_json(summary_of([job]))
+    print_json(summary_of(job))
     if job.failed:
         raise typer.Exit(1)
 
@@ -98,7 +95,7 @@ def remap() -> None:
 def remap_and_follow(client: AugmentationClient, advance: Advance) -> Job:
     """Begin a remap and return its job when it is over; it takes documents in while it goes."""
     job = client.remap()
-    while job.state not in _OVER:
+    while job.state not in FINAL_STATES:
         time.sleep(_POLL_SECONDS)
         job = client.job(job.id)
         advance(job.done + job.failed, max(job.documents, client.counts().documents))
@@ -114,79 +111,66 @@ def labels_of(client: AugmentationClient) -> Pairs:
     return labels
 
 
-def post_and_follow(
+def upload_and_follow(
     client: AugmentationClient,
-    documents: Sequence[Document],
+    documents: Callable[[], Iterable[Document]],
     generator: str,
-    written: Iterable[SyntheticQueries],
+    written: Mapping[str, SyntheticQueries],
     advance: Advance,
-    journal: Path,
-) -> list[Job]:
-    """Post documents in jobs of some hundred and return these when all are over.
+) -> Job:
+    """Hand documents in as one job, and return it when it is over.
+
+    The same documents are one job, however often this is called; where that did not end well, they are
+    handed in again, and those that have their labels cost nothing.
 
     Args:
         client: of the augmentation service.
-        documents: distinct ids.
+        documents: gives the same ones each time; any number, with distinct ids.
         generator: the name under which `written` is handed in.
-        written: synthetic queries made before, of any of the documents.
+        written: document id -> synthetic queries made before.
         advance: told how many documents are over.
-        journal: remembers which job has which documents, for a second run.
     """
-    queries = {row.document_id: row for row in written}
-    known = _read_journal(journal)
-    jobs: dict[str, Job] = {}
-    for start in range(0, len(documents), _DOCUMENTS_PER_JOB):
-        batch = documents[start : start + _DOCUMENTS_PER_JOB]
-        job = _known_job(client, known.get(start))
-        if job is None:
-            of_batch = {each.id: queries[each.id] for each in batch if each.id in queries}
-            before = WrittenBefore(generator=generator, queries=of_batch) if of_batch else None
-            job = client.post_documents(batch, before)
-            known[start] = job.id
-            write_lines(journal, (orjson.dumps([at, each]).decode() for at, each in known.items()))
-        jobs[job.id] = job
-    while True:
-        for job_id, job in jobs.items():
-            if job.state not in _OVER:
-                jobs[job_id] = client.job(job_id)
-        advance(sum(job.done + job.failed for job in jobs.values()), len(documents))
-        if all(job.state in _OVER for job in jobs.values()):
-            return list(jobs.values())
+
+    def lines() -> Iterator[bytes]:
+        return (_line_of(each, written.get(each.id)) for each in documents())
+
+    digest = _digest_of(lines())
+    for attempt in count():
+        accepted, is_known = client.upload_documents(lines, f"{digest}-{attempt}", generator)
+        job = client.job(accepted.id)
+        if not (is_known and job.state in FINAL_STATES and job.state is not JobState.DONE):
+            return _follow(client, job, advance)
+    raise AssertionError("unreachable: some attempt is the first")
+
+
+def _follow(client: AugmentationClient, job: Job, advance: Advance) -> Job:
+    advance(job.done + job.failed, job.documents)
+    while job.state not in FINAL_STATES:
         time.sleep(_POLL_SECONDS)
+        job = client.job(job.id)
+        advance(job.done + job.failed, job.documents)
+    return job
 
 
-def summary_of(jobs: Sequence[Job]) -> dict[str, object]:
-    """Return what the jobs came to, with the reasons of failed documents."""
-    return {
-        "documents": sum(job.documents for job in jobs),
-        "done": sum(job.done for job in jobs),
-        "failed": sum(job.failed for job in jobs),
-        "labels": sum(job.labels for job in jobs),
-        "errors": {document: reason for job in jobs for document, reason in job.errors.items()},
-    }
+def _line_of(document: Document, written: SyntheticQueries | None) -> bytes:
+    queries = written.bare() if written else None
+    uploaded = UploadedDocument(**document.model_dump(), synthetic_queries=queries)
+    return uploaded.model_dump_json(exclude_none=True).encode()
 
 
-def _known_job(client: AugmentationClient, job_id: str | None) -> Job | None:
-    """Return a job of an earlier run if the store still has it and it can still end well."""
-    if job_id is None:
-        return None
-    try:
-        job = client.job(job_id)
-    except NotFound:
-        return None
-    return None if job.failed else job
+def _digest_of(lines: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    return digest.hexdigest()
 
 
-def _read_journal(journal: Path) -> dict[int, str]:
-    if not journal.exists():
-        return {}
-    return dict(orjson.loads(line) for line in journal.read_bytes().splitlines())
+def summary_of(job: Job) -> dict[str, object]:
+    """Return what a job came to, with the reasons of what failed or was refused."""
+    counts = {"documents", "unchanged", "done", "failed", "cancelled", "refused", "labels"}
+    return job.model_dump(include=counts | {"errors", "refusals"})
 
 
 def _generator_name(common: CommonSettings) -> str:
     with GenerationClient(common.generation_url) as client:
         return client.info().generator
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

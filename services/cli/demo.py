@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from services.cli.augment import labels_of, post_and_follow
+from services.cli.augment import labels_of, upload_and_follow
 from services.cli.calibration import SourceName, calibrate_index, say
 from services.cli.console import err, out, print_json, progress_bar
 from services.cli.generate import card_of, read_synthetic_queries
@@ -177,27 +178,23 @@ def _augment(
     committed = _committed_queries(suite)
     ordered = sorted(dataset.documents, key=lambda document: document.id in committed)
     now = {document.id for document in ordered[:live]}
-    before = [row for row in committed.values() if row.document_id not in now]
+    before = {each: row for each, row in committed.items() if each not in now}
     with (
         GenerationClient(suite.generation_url) as generation,
         AugmentationClient(suite.augmentation_url) as client,
     ):
         name = generation.info().generator
-        journal = suite.home / "run" / "augment.jsonl"
         for title, documents in (
             (f"Live: generate, map and store {live:,} documents", ordered[:live]),
             (f"Map and store {len(ordered) - live:,} documents", ordered[live:]),
         ):
-            chosen = {document.id for document in documents}
-            written = [row for row in before if row.document_id in chosen]
+            if not documents:
+                continue
             with progress_bar(title) as advance:
-                jobs = post_and_follow(client, documents, name, written, advance, journal)
-            journal.unlink()
-            failed = {each: why for job in jobs for each, why in job.errors.items()}
-            if failed:
-                raise SkimError(
-                    f"{len(failed)} documents failed, the first: {next(iter(failed.items()))}"
-                )
+                job = upload_and_follow(client, partial(iter, documents), name, before, advance)
+            if job.failed or job.refused:
+                first = next(iter([*job.errors.items(), *job.refusals]))
+                raise SkimError(f"{job.failed + job.refused} documents failed, the first: {first}")
         return list(client.export_synthetic_queries()), labels_of(client)
 
 

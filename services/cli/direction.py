@@ -7,7 +7,7 @@ SLM to Redis; labels are turned back where they leave the suite. Services know n
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +20,11 @@ from shared.errors import InvalidInput
 from shared.settings import CommonSettings
 
 
-def read_described(path: Path, common: CommonSettings) -> list[Document]:
-    """Read what the SLM describes: a file of documents, or of queries, whose train queries are read as documents."""
+def read_described(path: Path, common: CommonSettings) -> Iterator[Document]:
+    """Yield what the SLM describes: a file of documents, or of queries, whose train queries are read as documents."""
     if common.metadata_side == "document":
-        return list(read_documents(path))
-    return [_document_of(query) for query in read_queries(path) if query.split == "train"]
+        return read_documents(path)
+    return (_document_of(query) for query in read_queries(path) if query.split == "train")
 
 
 def read_mapped(folder: Path, common: CommonSettings, split: str | None = None) -> Dataset:

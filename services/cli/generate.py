@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +57,7 @@ def generate(
     Beside NAME.jsonl, NAME.json says which model wrote them, how, and when.
     """
     common = CommonSettings()
-    wanted = read_described(documents, common)[:limit]
+    wanted = list(islice(read_described(documents, common), limit))
     folder = model or common.models / "slm"
     prompts = TitleOnlyPrompts(folder / "tokenizer.json") if titles_only else None
     generator = load_generator(folder, GenerationSettings(), prompts)

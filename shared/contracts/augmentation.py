@@ -52,13 +52,18 @@ class DocumentsRequest(Contract):
 
 
 class JobState(StrEnum):
-    """Where a job stands. `partial`: finished, and some documents failed."""
+    """Where a job stands. `partial`: finished, and some documents failed; `failed`: all that were worked on did."""
 
     ACCEPTED = "accepted"
     RUNNING = "running"
     DONE = "done"
     PARTIAL = "partial"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL_STATES = frozenset({JobState.DONE, JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED})
+"""A job in one of these is over."""
 
 
 class JobKind(StrEnum):
@@ -66,6 +71,16 @@ class JobKind(StrEnum):
 
     AUGMENT = "augment"
     REMAP = "remap"
+
+
+class Refusal(Contract):
+    """A line of an upload that was not accepted. Its neighbours were."""
+
+    line: int
+    """From 1."""
+    id: str | None = None
+    """Of the document, where the line has one."""
+    reason: str
 
 
 class Job(Contract):
@@ -79,12 +94,47 @@ class Job(Contract):
     documents: int
     """How many were accepted; of these `done` have labels and `failed` gave up. A remap of everything
     accepts documents while it goes."""
+    unchanged: int = 0
+    """Of `done`, those that had labels of the current generator for the same content: nothing was to do."""
     done: int = 0
     failed: int = 0
+    cancelled: int = 0
+    """Not worked on, since the job was cancelled. What a worker had in hand then still gets done."""
+    refused: int = 0
+    """Lines of an upload that were not accepted, beside `documents`."""
+    refusals: list[Refusal] = Field(default_factory=list)
+    """Some of these lines by number, at most 100."""
     labels: int = 0
     """Labels written by this job so far."""
     errors: dict[str, str] = Field(default_factory=dict)
     """Document id -> reason, for documents that failed."""
+
+
+class Verdict(StrEnum):
+    """What became of a document that was handed in. `unchanged`: it has its labels, nothing is to do."""
+
+    ACCEPTED = "accepted"
+    UNCHANGED = "unchanged"
+
+
+class AcceptedJob(Job):
+    """The answer to a request with documents: the job as it was accepted, however often it is asked."""
+
+    verdicts: dict[Identifier, Verdict] = Field(default_factory=dict)
+    """Document id -> what became of it. Of an upload only the counts are given, and `refusals`."""
+
+
+class UploadedDocument(Document):
+    """One line of an upload."""
+
+    synthetic_queries: WrittenQueries | None = None
+    """Written before by the generator that the upload names."""
+
+    def without_queries(self) -> Document:
+        """Return the document alone."""
+        return Document.model_construct(
+            id=self.id, title=self.title, text=self.text, metadata=self.metadata
+        )
 
 
 class Provenance(Contract):
@@ -168,15 +218,18 @@ class Counts(Contract):
     labels: int
     """Current ones: each document's last revision."""
     accepted: int
-    """Documents of all jobs: those that wait, are done, and failed."""
+    """Documents of all jobs: those that wait, are done, failed, and were cancelled."""
     waiting: int
     done: int
     failed: int
+    cancelled: int = 0
     jobs: dict[JobState, int] = Field(default_factory=dict)
     """How many jobs are in each state."""
 
 
 class Jobs(Contract):
-    """The most recent jobs, newest first."""
+    """Jobs, newest first."""
 
     jobs: list[Job]
+    next_cursor: str | None = None
+    """Asks for those before; None if these are the last."""

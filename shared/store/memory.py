@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from shared.contracts.augmentation import (
@@ -25,26 +25,15 @@ from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
+from shared.store.memory_intake import NO_LEASE, Kept, MemoryIntake
 from shared.store.protocols import Followed, Page, Remap, Revision, Stored
-
-_NO_LEASE = datetime.min.replace(tzinfo=UTC)
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass
-class _Kept:
-    """A document and what belongs to it."""
-
-    document: Document
-    synthetic_queries: dict[str, WrittenQueries] = field(default_factory=dict)
-    revision: Revision | None = None
-    created_at: datetime = _NO_LEASE
-
-
-class MemoryStore:
+class MemoryStore(MemoryIntake):
     """A `Store` that is gone with its process. Safe to call from several threads.
 
     Args:
@@ -52,9 +41,10 @@ class MemoryStore:
     """
 
     def __init__(self, now: Callable[[], datetime] = _utc_now) -> None:
+        super().__init__()
         self._now = now
         self._lock = threading.RLock()
-        self._documents: dict[str, _Kept] = {}
+        self._documents: dict[str, Kept] = {}
         self._jobs: dict[str, Job] = {}
         self._waiting: dict[tuple[str, str], datetime] = {}
         self._remaps: dict[str, Remap] = {}
@@ -67,27 +57,13 @@ class MemoryStore:
     def check(self) -> None:
         """Return: memory always answers."""
 
-    def accept(self, documents: Sequence[Document]) -> Job:
-        """Keep documents and the record of a new job."""
-        with self._lock:
-            job = Job(
-                id=uuid.uuid4().hex,
-                state=JobState.ACCEPTED,
-                accepted_at=self._now(),
-                documents=len(documents),
-            )
-            for document in documents:
-                kept = self._documents.setdefault(document.id, _Kept(document))
-                if kept.document.content_hash != document.content_hash:
-                    kept.synthetic_queries = {}
-                kept.document = document
-                self._waiting[job.id, document.id] = _NO_LEASE
-            self._jobs[job.id] = job
-            return job
-
     def lease(self, job_id: str, document_ids: Sequence[str], seconds: float) -> Sequence[str]:
         """Take documents in hand for a while; return those that still wait."""
         with self._lock:
+            if job_id in self._jobs and self._jobs[job_id].state is JobState.CANCELLED:
+                for each in document_ids:
+                    self._waiting.pop((job_id, each), None)
+                return []
             for each in document_ids:
                 if each not in self._documents:
                     self.finish_document(job_id, each)
@@ -116,6 +92,7 @@ class MemoryStore:
             job = self._jobs[job_id]
             self._jobs[job_id] = job.model_copy(
                 update={
+                    "cancelled": job.cancelled - (job.state is JobState.CANCELLED),
                     "done": job.done + (error is None),
                     "failed": job.failed + (error is not None),
                     "labels": job.labels + (labels if error is None else 0),
@@ -126,7 +103,10 @@ class MemoryStore:
 
     def _judge(self, job_id: str) -> None:
         job = self._jobs[job_id]
-        state = JobState.RUNNING if job.done + job.failed else JobState.ACCEPTED
+        if job.state is JobState.CANCELLED:
+            return
+        is_begun = job.done + job.failed > job.unchanged
+        state = JobState.RUNNING if is_begun else JobState.ACCEPTED
         if job_id not in self._opening and job.done + job.failed == job.documents:
             state = _end_of(job)
             if job_id in self._remaps:
@@ -146,11 +126,6 @@ class MemoryStore:
             if job_id not in self._jobs:
                 raise NotFound(f"there is no job {job_id!r}")
             return self._jobs[job_id]
-
-    def recent_jobs(self, limit: int) -> list[Job]:
-        """Return the jobs accepted last, newest first."""
-        with self._lock:
-            return list(reversed(self._jobs.values()))[:limit]
 
     def document(self, document_id: str) -> Document:
         """Return a document as last accepted."""
@@ -332,7 +307,7 @@ class MemoryStore:
             after = self._opening[job_id]
             page = sorted(each for each in self._documents if each > after)[:limit]
             accepted = [each for each in page if self._documents[each].revision]
-            self._waiting.update({(job_id, each): _NO_LEASE for each in accepted})
+            self._waiting.update({(job_id, each): NO_LEASE for each in accepted})
             job = self._jobs[job_id]
             documents = job.documents + len(accepted)
             self._jobs[job_id] = job.model_copy(update={"documents": documents})
@@ -379,29 +354,32 @@ class MemoryStore:
             if not document_ids:
                 return None
             job = self._begin_remap(Remap(), len(document_ids))
-            self._waiting.update({(job.id, each): _NO_LEASE for each in document_ids})
+            self._waiting.update({(job.id, each): NO_LEASE for each in document_ids})
             return job.id, document_ids
 
     def counts(self) -> Counts:
         """Return how much there is of everything."""
         with self._lock:
             jobs = self._jobs.values()
+            gone = {job.id for job in jobs if job.state is JobState.CANCELLED}
             return Counts(
                 documents=len(self._documents),
                 labels=sum(1 for _ in self.iterate_labels()),
                 accepted=sum(job.documents for job in jobs),
-                waiting=len(self._waiting),
+                waiting=sum(job_id not in gone for job_id, _ in self._waiting)
+                + sum(map(len, self._staged.values())),
                 done=sum(job.done for job in jobs),
                 failed=sum(job.failed for job in jobs),
+                cancelled=sum(job.cancelled for job in jobs),
                 jobs=dict(Counter(job.state for job in jobs)),
             )
 
-    def _kept(self, document_id: str) -> _Kept:
+    def _kept(self, document_id: str) -> Kept:
         if document_id not in self._documents:
             raise NotFound(f"there is no document {document_id!r}")
         return self._documents[document_id]
 
-    def _current(self, document_id: str, content_hash: str) -> _Kept | None:
+    def _current(self, document_id: str, content_hash: str) -> Kept | None:
         kept = self._documents.get(document_id)
         return kept if kept and kept.document.content_hash == content_hash else None
 

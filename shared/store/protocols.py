@@ -21,6 +21,7 @@ from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import InvalidInput
+from shared.store.intake import Intake
 
 MAX_AMONG = 1_000
 """Train queries of one remap."""
@@ -110,7 +111,7 @@ class Followed:
     """The remap that was begun for it."""
 
 
-class Store(Protocol):
+class Store(Intake, Protocol):
     """Keeps documents, jobs and labels. Every call is one step, and safe to repeat.
 
     Each call raises `Unavailable` if the store does not answer, and `Conflict` if what it holds was
@@ -120,13 +121,10 @@ class Store(Protocol):
     def check(self) -> None:
         """Return if the store answers."""
 
-    def accept(self, documents: Sequence[Document]) -> Job:
-        """Keep documents (distinct ids) and the record of a new job, all or nothing."""
-
     def lease(self, job_id: str, document_ids: Sequence[str], seconds: float) -> Sequence[str]:
         """Take documents in hand for a while; return those that still wait.
 
-        What was removed is not among them: it is done, with no labels.
+        What was removed is not among them: it is done, with no labels. Nor is anything of a cancelled job.
         """
 
     def abandoned(self, limit: int) -> dict[str, list[str]]:
@@ -140,8 +138,18 @@ class Store(Protocol):
     def job(self, job_id: str) -> Job:
         """Return a job's record; `NotFound` without one."""
 
-    def recent_jobs(self, limit: int) -> list[Job]:
-        """Return the jobs accepted last, newest first."""
+    def jobs(self, limit: int, cursor: str | None = None) -> tuple[list[Job], str | None]:
+        """Return jobs, newest first, after a cursor; and the cursor of those that follow, None at the end.
+
+        `InvalidInput` if the cursor is none of ours.
+        """
+
+    def cancel(self, job_id: str) -> Job:
+        """Have nothing more of a job worked on, in one step; one that is over stays as it is.
+
+        What a worker has in hand is still finished, and then counted as done. `NotFound` without the
+        job, `Conflict` for a remap.
+        """
 
     def document(self, document_id: str) -> Document:
         """Return a document as last accepted; `NotFound` without one."""

@@ -15,9 +15,11 @@ from shared.contracts.augmentation import (
     JobState,
     Label,
     Provenance,
+    Refusal,
 )
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import SyntheticQueries
+from shared.errors import InvalidInput
 from shared.store.protocols import Revision
 
 MADE_BY, MADE_AT, VERSION, POLICY = "@", "@at", "@version", "@policy"
@@ -29,20 +31,79 @@ def time_of(microseconds: str) -> datetime:
     return _EPOCH + timedelta(microseconds=int(microseconds))
 
 
-def job_of(job_id: str, record: Mapping[str, str], errors: Mapping[str, str]) -> Job:
-    """Return a job from its two hashes."""
+def job_of(
+    job_id: str,
+    record: Mapping[str, str],
+    errors: Mapping[str, str],
+    refusals: Sequence[str],
+) -> Job:
+    """Return a job from its two hashes and its list."""
+    state = JobState(record["state"])
+    documents, done, failed = (int(record[name]) for name in ("documents", "done", "failed"))
     return Job(
         id=job_id,
         kind=JobKind(record.get("kind", JobKind.AUGMENT)),
-        state=JobState(record["state"]),
+        state=state,
         accepted_at=time_of(record["accepted_at"]),
         finished_at=time_of(record["finished_at"]) if "finished_at" in record else None,
-        documents=int(record["documents"]),
-        done=int(record["done"]),
-        failed=int(record["failed"]),
+        documents=documents,
+        unchanged=int(record.get("unchanged", 0)),
+        done=done,
+        failed=failed,
+        cancelled=documents - done - failed if state is JobState.CANCELLED else 0,
+        refused=int(record.get("refused", 0)),
+        refusals=_by_line(refusals),
         labels=int(record["labels"]),
         errors=dict(errors),
     )
+
+
+def accepted_job_of(job_id: str, record: Mapping[str, str], refusals: Sequence[str]) -> Job:
+    """Return a job as it was when it was accepted, whatever became of it since."""
+    return as_accepted(job_of(job_id, record, {}, refusals))
+
+
+def as_accepted(job: Job) -> Job:
+    """Return a job as it was when it was accepted, whatever became of it since."""
+    is_done = job.unchanged == job.documents
+    return job.model_copy(
+        update={
+            "state": JobState.DONE if is_done else JobState.ACCEPTED,
+            "finished_at": job.accepted_at if is_done else None,
+            "done": job.unchanged,
+            "failed": 0,
+            "cancelled": 0,
+            "labels": 0,
+            "errors": {},
+        }
+    )
+
+
+def places_of(as_is: str) -> frozenset[int]:
+    """Return places from 0 of what a script counted from 1."""
+    return frozenset(int(place) - 1 for place in as_is.split(",") if place)
+
+
+def cursor_of(job_id: str, accepted_at: int) -> str:
+    """Return where a page of jobs ends; the time is in microseconds."""
+    return f"{accepted_at}-{job_id}"
+
+
+def read_cursor(cursor: str) -> tuple[str, int]:
+    """Return job id and microseconds of a cursor.
+
+    Raises:
+        InvalidInput: it is none of ours.
+    """
+    accepted_at, _, job_id = cursor.partition("-")
+    if not (accepted_at.isascii() and accepted_at.isdigit() and len(accepted_at) <= 16):
+        raise InvalidInput("cursor: expected the `next_cursor` of a page before")
+    return job_id, int(accepted_at)
+
+
+def _by_line(refusals: Sequence[str]) -> list[Refusal]:
+    found = [Refusal.model_validate_json(each) for each in refusals]
+    return sorted(found, key=lambda each: each.line)
 
 
 def maker_of(revision: Revision) -> bytes:
@@ -81,7 +142,7 @@ def labels_of(
     provenance: Sequence[str],
 ) -> DocumentLabels:
     """Return a document's labels from its sorted set and its hashes, all flat lists of pairs."""
-    reasons, probable = _pairs(provenance), probabilities_of(probabilities)
+    reasons, probable = pairs(provenance), probabilities_of(probabilities)
     made_by = orjson.loads(reasons[MADE_BY])
     synthetic_queries = made_by.pop("synthetic_queries")
     made_by.pop("evidence", None)
@@ -106,16 +167,17 @@ def labels_of(
 
 def best_first(flat: Sequence[str]) -> list[tuple[str, float]]:
     """Return (id, similarity) by falling similarity, equals by id."""
-    pairs = [(each, float(similarity)) for each, similarity in _pairs(flat).items()]
-    return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+    found = [(each, float(similarity)) for each, similarity in pairs(flat).items()]
+    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 
 
 def probabilities_of(flat: Sequence[str]) -> dict[str, float]:
     """Return train query id -> that the label is right, where a calibration said so."""
-    return {query_id: float(probability) for query_id, probability in _pairs(flat).items()}
+    return {query_id: float(probability) for query_id, probability in pairs(flat).items()}
 
 
-def _pairs(flat: Sequence[str]) -> dict[str, str]:
+def pairs(flat: Sequence[str]) -> dict[str, str]:
+    """Return a flat list of names and values as a mapping."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 

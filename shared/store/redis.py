@@ -26,7 +26,7 @@ from shared.contracts.augmentation import (
 )
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
-from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
+from shared.errors import Conflict, Full, InvalidInput, NotFound, Unavailable
 from shared.store import keys, records, scripts
 from shared.store.protocols import (
     MAX_SEEN_OF_A_QUERY,
@@ -36,6 +36,7 @@ from shared.store.protocols import (
     Revision,
     Stored,
 )
+from shared.store.redis_intake import RedisIntake
 
 _PAGE = 200
 _REMEMBERED_REMOVALS = 100_000
@@ -44,7 +45,7 @@ older than the version followed is noted as behind all the same."""
 _CANNOT_WRITE = ("MISCONF", "NOREPLICAS", "MASTERDOWN")
 
 
-class RedisStore:
+class RedisStore(RedisIntake):
     """A `Store` in Redis. Safe to call from several threads; connects when first asked.
 
     Args:
@@ -55,7 +56,7 @@ class RedisStore:
         self._redis = client
         self._place = _place_of(client)
         self._is_checked = False
-        self._accept = client.register_script(scripts.ACCEPT)
+        self._register_intake(client)
         self._lease = client.register_script(scripts.LEASE)
         self._abandoned = client.register_script(scripts.ABANDONED)
         self._finish = client.register_script(scripts.FINISH)
@@ -107,23 +108,6 @@ class RedisStore:
         with self._asking():
             self._redis.ping()
 
-    def accept(self, documents: Sequence[Document]) -> Job:
-        """Keep documents and the record of a new job."""
-        job_id = uuid.uuid4().hex  # known before the call, so that a repeated one changes nothing
-        rows = [
-            value
-            for each in documents
-            for value in (each.id, each.content_hash, each.model_dump_json())
-        ]
-        with self._asking():
-            accepted_at = self._accept(args=[job_id, *rows])
-        return Job(
-            id=job_id,
-            state=JobState.ACCEPTED,
-            accepted_at=records.time_of(accepted_at),
-            documents=len(documents),
-        )
-
     def lease(self, job_id: str, document_ids: Sequence[str], seconds: float) -> Sequence[str]:
         """Take documents in hand for a while; return those that still wait."""
         with self._asking():
@@ -156,12 +140,6 @@ class RedisStore:
         if not jobs:
             raise NotFound(f"there is no job {job_id!r}")
         return jobs[0]
-
-    def recent_jobs(self, limit: int) -> list[Job]:
-        """Return the jobs accepted last, newest first."""
-        with self._asking():
-            job_ids: Any = self._redis.zrange(keys.JOBS, 0, limit - 1, desc=True)
-        return self._jobs(job_ids)
 
     def document(self, document_id: str) -> Document:
         """Return a document as last accepted."""
@@ -365,15 +343,16 @@ class RedisStore:
             pipeline.zcard(keys.DOCUMENTS)
             pipeline.zcard(keys.WAITING)
             pipeline.hgetall(keys.TOTALS)
-            documents, waiting, totals = pipeline.execute()
+            documents, entries, totals = pipeline.execute()
         sums = {name: int(value) for name, value in totals.items()}
         return Counts(
             documents=documents,
-            waiting=waiting,
+            waiting=entries + sums.get("staged", 0) - sums.get("leaving", 0),
             labels=sums.get("labels", 0),
             accepted=sums.get("accepted", 0),
             done=sums.get("done", 0),
             failed=sums.get("failed", 0),
+            cancelled=sums.get("cancelled", 0),
             jobs={state: sums[f"jobs:{state}"] for state in JobState if sums.get(f"jobs:{state}")},
         )
 
@@ -402,11 +381,12 @@ class RedisStore:
             for job_id in job_ids:
                 pipeline.hgetall(keys.JOB + job_id)
                 pipeline.hgetall(keys.ERRORS + job_id)
+                pipeline.lrange(keys.REFUSALS + job_id, 0, -1)
             found = pipeline.execute()
         return [
-            records.job_of(job_id, record, errors)
-            for job_id, record, errors in zip(job_ids, found[::2], found[1::2], strict=True)
-            if record
+            records.job_of(job_id, *rows)
+            for job_id, *rows in zip(job_ids, found[::3], found[1::3], found[2::3], strict=True)
+            if rows[0]
         ]
 
     @contextmanager
@@ -419,7 +399,9 @@ class RedisStore:
             yield
         except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
             raise Unavailable(f"{self._place} does not answer: {error}") from error
-        except (exceptions.OutOfMemoryError, exceptions.ReadOnlyError) as error:
+        except exceptions.OutOfMemoryError as error:
+            raise Full(f"{self._place} cannot write: {error}") from error
+        except exceptions.ReadOnlyError as error:
             raise Unavailable(f"{self._place} cannot write: {error}") from error
         except exceptions.ResponseError as error:
             if not str(error).startswith(_CANNOT_WRITE):

@@ -16,6 +16,9 @@ local JOBS, JOB, ERRORS = '{keys.JOBS}', '{keys.JOB}', '{keys.ERRORS}'
 local AMONG, OPENING = '{keys.AMONG}', '{keys.OPENING}'
 local WAITING, TOTALS = '{keys.WAITING}', '{keys.TOTALS}'
 local FOLLOWED, BEHIND, REMOVED = '{keys.FOLLOWED}', '{keys.BEHIND}', '{keys.REMOVED}'
+local IDEMPOTENCY, GENERATOR = '{keys.IDEMPOTENCY}', '{keys.GENERATOR}'
+local UPLOAD, UPLOADS, UPLOADED = '{keys.UPLOAD}', '{keys.UPLOADS}', '{keys.UPLOADED}'
+local STAGED, SEALED, REFUSALS = '{keys.STAGED}', '{keys.SEALED}', '{keys.REFUSALS}'
 local call = redis.call
 local function now(plus)
   local time = call('TIME')
@@ -48,9 +51,10 @@ local function begin_remap(job, among)
   call('ZADD', OPENING, call('HGET', JOB .. job, 'accepted_at'), job)
 end
 local function judge(job)
-  local record = call('HMGET', JOB .. job, 'documents', 'done', 'failed', 'state', 'after')
+  local record = call('HMGET', JOB .. job, 'documents', 'done', 'failed', 'state', 'after', 'unchanged')
   local documents, done, failed = tonumber(record[1]), tonumber(record[2]), tonumber(record[3])
-  local state = done + failed > 0 and 'running' or 'accepted'
+  if record[4] == 'cancelled' then return end
+  local state = done + failed > tonumber(record[6] or 0) and 'running' or 'accepted'
   if not record[5] and done + failed == documents then
     state = failed == 0 and 'done' or done == 0 and 'failed' or 'partial'
     call('HSET', JOB .. job, 'finished_at', now())
@@ -60,8 +64,16 @@ local function judge(job)
   call('HINCRBY', TOTALS, 'jobs:' .. record[4], -1)
   call('HINCRBY', TOTALS, 'jobs:' .. state, 1)
 end
+local function is_cancelled(job) return call('HGET', JOB .. job, 'state') == 'cancelled' end
+local function leave_out(job, id)
+  if call('ZREM', WAITING, job .. '/' .. id) == 1 then call('HINCRBY', TOTALS, 'leaving', -1) end
+end
 local function finish(job, id, outcome, labels, reason)
   if call('ZREM', WAITING, job .. '/' .. id) == 0 then return end
+  if is_cancelled(job) then
+    call('HINCRBY', TOTALS, 'cancelled', -1)
+    call('HINCRBY', TOTALS, 'leaving', -1)
+  end
   call('HINCRBY', TOTALS, outcome, 1)
   call('HINCRBY', JOB .. job, outcome, 1)
   call('HINCRBY', JOB .. job, 'labels', labels)
@@ -71,44 +83,29 @@ end
 """
 
 
-def _writing(body: str) -> str:
+def writing(body: str) -> str:
+    """Return a script that may write."""
     return f"#!lua\n{_PRELUDE}{body}"
 
 
-def _working(body: str) -> str:
-    return _writing(_JOBS + body)
+def working(body: str) -> str:
+    """Return a script that works on jobs."""
+    return writing(_JOBS + body)
 
 
-def _reading(body: str) -> str:
+def reading(body: str) -> str:
+    """Return a script that only reads."""
     return f"#!lua flags=no-writes\n{_PRELUDE}{body}"
 
 
-ACCEPT = _working("""
--- job id, then (document id, content hash, body) of each document; returns the time of acceptance
-local job = ARGV[1]
-if call('EXISTS', JOB .. job) == 0 then
-  for i = 2, #ARGV, 3 do
-    local id, content_hash, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-    if call('HGET', DOCUMENT .. id, 'content_hash') ~= content_hash then
-      call('DEL', SYNTHETIC .. id)
-    end
-    call('HSET', DOCUMENT .. id, 'content_hash', content_hash, 'body', body)
-    call('ZADD', DOCUMENTS, 0, id)
-    call('ZADD', WAITING, 0, job .. '/' .. id)
-  end
-  begin(job, 'augment', (#ARGV - 1) / 3)
-end
-return call('HGET', JOB .. job, 'accepted_at')
-""")
-
-BEGIN_REMAP = _working("""
+BEGIN_REMAP = working("""
 -- job id, JSON of the train queries it is about or nothing; returns the time of acceptance
 local job, among = unpack(ARGV)
 if call('EXISTS', JOB .. job) == 0 then begin_remap(job, among) end
 return call('HGET', JOB .. job, 'accepted_at')
 """)
 
-ACCEPT_PAGE = _working("""
+ACCEPT_PAGE = working("""
 -- job id, documents to look at; returns 1 if no more follow, else 0, then what was accepted
 local job, limit = ARGV[1], tonumber(ARGV[2])
 local after = call('HGET', JOB .. job, 'after')
@@ -135,12 +132,15 @@ end
 return accepted
 """)
 
-LEASE = _working("""
--- job id, microseconds, then document ids; returns those that still wait
+LEASE = working("""
+-- job id, microseconds, then document ids; returns those that still wait, none of a cancelled job
 local job, ends, waiting = ARGV[1], now(ARGV[2]), {}
+local is_over = is_cancelled(job)
 for i = 3, #ARGV do
   local id, entry = ARGV[i], job .. '/' .. ARGV[i]
-  if call('ZSCORE', WAITING, entry) then
+  if is_over then
+    leave_out(job, id)
+  elseif call('ZSCORE', WAITING, entry) then
     if call('EXISTS', DOCUMENT .. id) == 0 then
       finish(job, id, 'done', 0, '')
     else
@@ -152,17 +152,17 @@ end
 return waiting
 """)
 
-ABANDONED = _reading("""
+ABANDONED = reading("""
 -- limit; returns job id/document id of what waits without a lease, longest first
 return call('ZRANGE', WAITING, '-inf', now(), 'BYSCORE', 'LIMIT', 0, ARGV[1])
 """)
 
-FINISH = _working("""
+FINISH = working("""
 -- job id, document id, 'done' or 'failed', number of labels, reason
 finish(unpack(ARGV))
 """)
 
-PUT_SYNTHETIC_QUERIES = _writing("""
+PUT_SYNTHETIC_QUERIES = writing("""
 -- document id, content hash, generator, queries
 local id, content_hash, generator, queries = unpack(ARGV)
 if call('HGET', DOCUMENT .. id, 'content_hash') == content_hash then
@@ -170,7 +170,7 @@ if call('HGET', DOCUMENT .. id, 'content_hash') == content_hash then
 end
 """)
 
-WRITE_LABELS = _writing(
+WRITE_LABELS = writing(
     _FOLLOWING
     + """
 -- document id, content hash, revision, what made it, version of the train queries, policy, then
@@ -220,7 +220,7 @@ return 1
 """
 )
 
-REMOVE_DOCUMENTS = _writing("""
+REMOVE_DOCUMENTS = writing("""
 -- document ids; returns those there were
 local removed = {}
 for _, id in ipairs(ARGV) do
@@ -241,13 +241,13 @@ end
 return removed
 """)
 
-REMEMBER_REMOVED = _writing("""
+REMEMBER_REMOVED = writing("""
 -- version, how many to remember, then train query ids
 for i = 3, #ARGV do call('ZADD', REMOVED, 'GT', ARGV[1], ARGV[i]) end
 call('ZREMRANGEBYRANK', REMOVED, 0, -ARGV[2] - 1)
 """)
 
-REMOVE_LABELS = _writing("""
+REMOVE_LABELS = writing("""
 -- train query id, version, then document ids; returns how many labels were removed
 local query, version, removed = ARGV[1], tonumber(ARGV[2]), 0
 for i = 3, #ARGV do
@@ -269,7 +269,7 @@ call('HINCRBY', TOTALS, 'labels', -removed)
 return removed
 """)
 
-FOLLOW = _working("""
+FOLLOW = working("""
 -- version and policy followed before (or nothing), those to follow now, a job id, whether it is wanted
 -- (1 or 0), JSON of the train queries it is about or nothing; returns 1 if moved on
 local since, since_policy, version, policy, job, is_wanted, among = unpack(ARGV)
@@ -291,7 +291,7 @@ end
 return 1
 """)
 
-REMAP_BEHIND = _working(
+REMAP_BEHIND = working(
     _FOLLOWING
     + """
 -- job id, limit; returns the documents of the job, nothing where none are behind
@@ -312,7 +312,7 @@ return ids
 """
 )
 
-READ_STORED = _reading("""
+READ_STORED = reading("""
 -- document id; returns its body, its labels' generator, and what that wrote for its current content;
 -- nil without labels or without that
 local id = ARGV[1]
@@ -324,7 +324,7 @@ local written = call('HGET', SYNTHETIC .. id, document[2] .. ':' .. generator)
 return written and {document[1], generator, written}
 """)
 
-READ_QUERY = _reading("""
+READ_QUERY = reading("""
 -- train query id, documents to look at; returns how many have it, then (document id, similarity)
 local key, limit = QUERY .. ARGV[1], tonumber(ARGV[2])
 local total = call('SCARD', key)
@@ -338,14 +338,14 @@ end
 return found
 """)
 
-READ_MAKER = _reading("""
+READ_MAKER = reading("""
 -- document id; returns what made its labels, nil without labels
 local revision = call('HGET', DOCUMENT .. ARGV[1], 'revision')
 if not revision then return nil end
 return call('HGET', PROVENANCE .. ARGV[1] .. ':' .. revision, '@')
 """)
 
-READ_LABELS = _reading("""
+READ_LABELS = reading("""
 -- document id, 'why' to get the provenance too; returns nil without labels
 local revision = call('HGET', DOCUMENT .. ARGV[1], 'revision')
 if not revision then return nil end

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.types import Scope
 
 from shared.errors import Unavailable
 from shared.telemetry import HttpMetrics
@@ -52,6 +53,7 @@ def create_app(
     check_ready: Callable[[FastAPI], Awaitable[None]],
     max_body_bytes: int,
     registry: CollectorRegistry | None = None,
+    is_stream: Callable[[Scope], bool] = lambda _: False,
 ) -> FastAPI:
     """Return an application with `/livez`, `/readyz`, `/metrics`, problem+json errors and limits.
 
@@ -64,6 +66,7 @@ def create_app(
         check_ready: raises `Unavailable` while the service cannot answer.
         max_body_bytes: a larger request body is refused with 413.
         registry: where the service's own metrics live; a new one if absent.
+        is_stream: whether a request's body may have any length, since it is read bit by bit.
     """
     registry = registry or CollectorRegistry()
     app = Service(
@@ -79,7 +82,7 @@ def create_app(
     app.state.is_stopping = False
     app.state.access = None
     problems.install(app)
-    app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes)
+    app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes, is_stream=is_stream)
     app.add_middleware(PlainBodies)
     app.add_middleware(AccessControl)
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Callable
 
 import structlog
 from fastapi import HTTPException
@@ -94,13 +95,16 @@ class PlainBodies:
 class BodyLimit:
     """Refuses a body past the limit with 413, by its declared length or while it streams in."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, max_body_bytes: int, is_stream: Callable[[Scope], bool]
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._is_stream = is_stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or self._is_stream(scope):
             await self._app(scope, receive, send)
             return
         refusal = problem_of(

@@ -18,6 +18,7 @@ from shared.errors import (
     Damaged,
     Expired,
     Forbidden,
+    InFlight,
     InvalidInput,
     NotFound,
     RateLimited,
@@ -121,7 +122,7 @@ def unexpected(path: str, error: Exception) -> Response:
 def problem_of(error: SkimError) -> Response:
     """Return the problem of one of our errors, by the most specific class listed."""
     headers = {}
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | InFlight):
         headers["retry-after"] = str(error.retry_after_seconds)
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = _CHALLENGE

@@ -63,12 +63,12 @@ def test_the_slm_reads_train_queries_where_they_have_the_metadata(tmp_path: Path
     write_dataset(tmp_path, FOLDER)
     on_queries = CommonSettings(metadata_side="query")
 
-    described = read_described(tmp_path / "queries.jsonl", on_queries)
+    described = list(read_described(tmp_path / "queries.jsonl", on_queries))
 
     assert [document.id for document in described] == list(PAGES)
     assert described[0].title == "oboe"
     assert described[0].metadata == {"extract": "about oboe"}
-    on_documents = read_described(tmp_path / "documents.jsonl", CommonSettings())
+    on_documents = list(read_described(tmp_path / "documents.jsonl", CommonSettings()))
     assert on_documents == list(FOLDER.documents)
 
 

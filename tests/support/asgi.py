@@ -19,7 +19,7 @@ class Call:
     Args:
         app: with its lifespan begun (`started`).
         path: asked with POST if there is a body, else with GET.
-        body: sent as JSON.
+        body: sent as JSON; bytes are sent as they are, and more may follow until `end`.
         headers: beside the content type.
     """
 
@@ -33,9 +33,12 @@ class Call:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.chunks: list[bytes] = []
-        content = b"" if body is None else json.dumps(body).encode()
-        self._received = [{"type": "http.request", "body": content, "more_body": False}]
-        self._has_left = asyncio.Event()
+        is_stream = isinstance(body, bytes)
+        content = body if is_stream else b"" if body is None else json.dumps(body).encode()
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._messages.put_nowait(
+            {"type": "http.request", "body": content, "more_body": is_stream}
+        )
         sent = {"content-type": "application/json", **(headers or {})}
         scope = {
             "type": "http",
@@ -65,13 +68,17 @@ class Call:
 
     def leave(self) -> None:
         """Close the connection, as the application sees it."""
-        self._has_left.set()
+        self._messages.put_nowait({"type": "http.disconnect"})
+
+    def end(self) -> None:
+        """Say that no more of the body follows."""
+        self._messages.put_nowait({"type": "http.request", "body": b"", "more_body": False})
 
     async def _receive(self) -> dict[str, Any]:
-        if self._received:
-            return self._received.pop()
-        await self._has_left.wait()
-        return {"type": "http.disconnect"}
+        message = await self._messages.get()
+        if message["type"] == "http.disconnect":
+            self.leave()  # it stays so
+        return message
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "http.response.start":

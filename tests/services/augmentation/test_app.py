@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from services.augmentation.app import build_app
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
-from shared.contracts.augmentation import Job
+from shared.contracts.augmentation import AcceptedJob, Job
 from shared.contracts.synthetic_queries import WrittenQueries
 from shared.store import MemoryStore, RedisStore, Remap, Store
 from tests.support.documents import document_of, label_of, revision_of
@@ -42,7 +42,7 @@ def test_a_document_is_accepted_bare_or_in_a_list(
 ) -> None:
     answer = client.post("/v1/documents", json=body)
 
-    job = Job.model_validate_json(answer.content)
+    job = AcceptedJob.model_validate_json(answer.content)
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/v1/jobs/{job.id}"
     assert store.document("oboe").metadata == {"year": 1690}

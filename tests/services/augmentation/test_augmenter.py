@@ -3,6 +3,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from services.augmentation.augmenter import Augmenter
+from services.augmentation.sweeper import note_generator_once
 from shared.contracts.augmentation import JobState
 from shared.contracts.document import Document
 from shared.contracts.generation import GeneratedQueries, GenerateResponse, GenerationInfo
@@ -159,7 +160,7 @@ def test_a_retry_uses_the_synthetic_queries_that_were_written(
     assert store.job(job.id).state is JobState.DONE
 
 
-def test_a_document_posted_again_is_mapped_again_and_not_generated_again(
+def test_a_document_posted_again_is_unchanged_and_costs_nothing(
     store: MemoryStore, generation: FakeGeneration, mapping: FakeMapping, augmenter: Augmenter
 ) -> None:
     for documents in ([D1], [D1, D2]):
@@ -167,14 +168,16 @@ def test_a_document_posted_again_is_mapped_again_and_not_generated_again(
         augmenter.augment(job.id, [document.id for document in documents])
 
     assert generation.calls == [["d1"], ["d2"]]
-    assert len(mapping.requests) == 2
-    assert store.job(job.id).labels == 2
+    assert [len(request.documents) for request in mapping.requests] == [1, 1]
+    job = store.job(job.id)
+    assert (job.state, job.unchanged, job.done, job.labels) == (JobState.DONE, 1, 2, 1)
 
 
 def test_another_generator_writes_anew(
     store: MemoryStore, generation: FakeGeneration, augmenter: Augmenter
 ) -> None:
     for generation.name in ("slm-1", "slm-2"):
+        note_generator_once(store, generation)  # as the sweeper does
         job = store.accept([D1])
         augmenter.augment(job.id, ["d1"])
 
@@ -207,3 +210,19 @@ def test_a_document_that_changed_meanwhile_is_left_to_the_job_that_changed_it(
     assert (store.job(job.id).state, store.job(job.id).labels) == (JobState.DONE, 0)
     assert store.labels("d1").revision is None
     assert store.counts().waiting == 1
+
+
+def test_while_no_generator_answers_the_one_before_counts(
+    store: MemoryStore, generation: FakeGeneration, augmenter: Augmenter
+) -> None:
+    augmenter.augment(store.accept([D1]).id, ["d1"])
+
+    class Away:
+        def info(self) -> GenerationInfo:
+            raise Unavailable("generation is away")
+
+        generate = generation.generate
+
+    note_generator_once(store, Away())
+
+    assert store.accept([D1]).unchanged == 1

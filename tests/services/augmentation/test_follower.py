@@ -70,7 +70,7 @@ def suite(request: pytest.FixtureRequest) -> Suite:
 
 def jobs_of(suite: Suite) -> list[tuple[JobKind, JobState, int, int]]:
     """Return kind, state, documents and labels of each job, the oldest first."""
-    jobs = reversed(suite.store.recent_jobs(99))
+    jobs = reversed(suite.store.jobs(99)[0])
     return [(job.kind, job.state, job.documents, job.labels) for job in jobs]
 
 

@@ -1,19 +1,22 @@
-import json
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
 from fastapi.testclient import TestClient
 
 from services.augmentation.app import build_app
 from services.augmentation.dispatcher import Dispatcher
+from services.augmentation.document_lines import chunk_of
+from services.augmentation.line_reader import LineReader
+from services.augmentation.routes.documents import key_name
 from services.augmentation.settings import AugmentationSettings
-from services.cli.augment import labels_of, post_and_follow, remap_and_follow, summary_of
+from services.cli.augment import labels_of, remap_and_follow, summary_of, upload_and_follow
 from shared.clients import AugmentationClient
-from shared.contracts.augmentation import Job, JobKind, JobState
+from shared.contracts.augmentation import AcceptedJob, Job, JobKind, JobState
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
+from shared.errors import InvalidInput
 from shared.store import MemoryStore
+from shared.store.intake import Hold
 from tests.support.documents import label_of, revision_of
 from tests.support.in_process import ImmediateQueue, InProcess
 
@@ -37,7 +40,7 @@ class Suite:
             self.store.finish_document(job_id, document_id, labels=1)
 
 
-Follow = Callable[..., list[Job]]
+Follow = Callable[..., Job]
 
 
 @pytest.fixture
@@ -64,90 +67,99 @@ def progress() -> list[tuple[int, int]]:
 
 
 @pytest.fixture
-def follow(client: AugmentationClient, progress: list[tuple[int, int]], tmp_path: Path) -> Follow:
-    def post(
+def follow(client: AugmentationClient, progress: list[tuple[int, int]]) -> Follow:
+    def upload(
         documents: Sequence[Document] = DOCUMENTS, written: Sequence[SyntheticQueries] = ()
-    ) -> list[Job]:
-        return post_and_follow(
+    ) -> Job:
+        return upload_and_follow(
             client,
-            documents,
+            lambda: documents,
             "slm-1",
-            written,
+            {row.document_id: row for row in written},
             lambda done, total: progress.append((done, total)),
-            tmp_path / "run" / "journal.jsonl",
         )
 
-    return post
+    return upload
 
 
-def posts(transport: InProcess) -> int:
-    return transport.paths.count("/v1/documents")
-
-
-def test_a_long_file_becomes_several_jobs_that_are_followed_to_their_end(
+def test_a_file_of_any_length_is_one_job_that_is_followed_to_its_end(
     follow: Follow, progress: list[tuple[int, int]]
 ) -> None:
-    jobs = follow()
+    job = follow()
 
-    assert [job.documents for job in jobs] == [200, 200, 50]
-    assert {job.state for job in jobs} == {JobState.DONE}
+    assert job.state is JobState.DONE
     assert progress[-1] == (450, 450)
-    assert summary_of(jobs) == {
-        "documents": 450, "done": 450, "failed": 0, "labels": 450, "errors": {},
+    assert summary_of(job) == {
+        "documents": 450, "unchanged": 0, "done": 450, "failed": 0, "cancelled": 0, "refused": 0,
+        "labels": 450, "errors": {}, "refusals": [],
     }  # fmt: skip
 
 
-def test_run_again_jobs_that_are_known_are_followed_and_not_posted_twice(
-    follow: Follow, transport: InProcess
-) -> None:
+def test_run_again_the_same_documents_are_the_same_job(follow: Follow, suite: Suite) -> None:
     first = follow()
 
     assert follow() == first
-    assert posts(transport) == 3
+    assert suite.store.counts().accepted == 450
 
 
-def test_a_run_that_broke_off_posts_only_what_it_had_not_posted(
-    follow: Follow, transport: InProcess, tmp_path: Path
+def test_an_upload_that_was_killed_is_gone_on_with_when_it_is_run_again(
+    client: AugmentationClient, follow: Follow, suite: Suite
 ) -> None:
-    first = follow()
-    journal = tmp_path / "run" / "journal.jsonl"
-    lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join(lines[:2]))
+    staged: list[int] = []
 
-    second = follow()
+    class Dying(AugmentationClient):
+        """Is killed in the middle of its first upload: the service has half of the lines."""
 
-    assert [job.id for job in second[:2]] == [job.id for job in first[:2]]
-    assert second[2].id != first[2].id
-    assert posts(transport) == 4
-    assert [json.loads(line)[0] for line in journal.read_text().splitlines()] == [0, 200, 400]
+        def _upload(
+            self, lines: Callable[[], Iterable[bytes]], key: str, generator: str
+        ) -> tuple[AcceptedJob, bool]:
+            stage_half(suite.store, b"\n".join([*lines(), b""]), key)
+            staged.append(suite.store.counts().accepted)
+            raise KeyboardInterrupt
+
+    dying = Dying("http://augmentation", attempts=1)
+    with pytest.raises(KeyboardInterrupt):
+        upload_and_follow(dying, lambda: DOCUMENTS, "slm-1", {}, lambda done, total: None)
+
+    job = follow()
+
+    assert staged == [0]
+    assert (job.state, job.documents, job.refused) == (JobState.DONE, 450, 0)
 
 
-def test_a_job_that_failed_is_posted_again(
-    follow: Follow, suite: Suite, transport: InProcess
+def stage_half(store: MemoryStore, data: bytes, key: str) -> None:
+    """Leave an upload as a process that is killed does."""
+    hold = Hold("killed", 0, 60)
+    upload = store.open_upload(key_name(key), hold)
+    reader = LineReader(chunk_bytes=1_000, max_line_bytes=10_000)
+    for lines in reader.feed(data[: len(data) // 2]):
+        store.stage(upload.job_id, hold, chunk_of(lines, "slm-1"))
+
+
+def test_what_failed_is_tried_again_and_the_rest_costs_nothing(
+    follow: Follow, suite: Suite
 ) -> None:
     suite.bad = {"d203"}
     first = follow()
     suite.bad = set()
+    suite.store.note_generator("slm-1")
 
     second = follow()
 
-    assert summary_of(first)["errors"] == {"d203": "the SLM choked"}
-    assert [job.state for job in first] == [JobState.DONE, JobState.PARTIAL, JobState.DONE]
-    assert {job.state for job in second} == {JobState.DONE}
-    assert [a.id == b.id for a, b in zip(first, second, strict=True)] == [True, False, True]
-    assert posts(transport) == 4
+    assert (first.state, first.errors) == (JobState.PARTIAL, {"d203": "the SLM choked"})
+    assert second.id != first.id
+    assert (second.state, second.unchanged, second.labels) == (JobState.DONE, 449, 1)
+    assert follow() == second
 
 
-def test_a_job_that_the_store_has_lost_is_posted_again(
-    follow: Follow, tmp_path: Path, transport: InProcess
-) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "journal.jsonl").write_text('[0,"no-such-job"]\n')
+def test_a_job_that_was_cancelled_is_handed_in_again(follow: Follow, suite: Suite) -> None:
+    first = follow(DOCUMENTS[:2])
+    suite.store._jobs[first.id] = first.model_copy(update={"state": JobState.CANCELLED})
 
-    [job] = follow(DOCUMENTS[:2])
+    second = follow(DOCUMENTS[:2])
 
-    assert (job.state, job.done) == (JobState.DONE, 2)
-    assert posts(transport) == 1
+    assert second.id != first.id
+    assert second.state is JobState.DONE
 
 
 def test_queries_written_before_go_with_the_documents_they_belong_to(
@@ -166,6 +178,20 @@ def test_queries_written_before_go_with_the_documents_they_belong_to(
     )
     assert suite.store.synthetic_queries(DOCUMENTS[449], "slm-1") == WrittenQueries(queries=[])
     assert suite.store.synthetic_queries(DOCUMENTS[1], "slm-2") is None
+
+
+def test_documents_that_the_service_refuses_are_listed(follow: Follow) -> None:
+    job = follow([DOCUMENTS[0], DOCUMENTS[1], DOCUMENTS[0]])
+
+    assert (job.documents, job.refused) == (2, 1)
+    assert summary_of(job)["refusals"] == [
+        {"line": 3, "id": "d000", "reason": "the id came before"}
+    ]
+
+
+def test_a_file_without_documents_is_told(follow: Follow) -> None:
+    with pytest.raises(InvalidInput, match="no line is a document"):
+        follow([])
 
 
 def test_what_labels_were_made_from_comes_out_as_skim_generate_writes_it(

@@ -5,11 +5,13 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.contracts.augmentation import Job, Refusal
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import WrittenQueries
-from shared.errors import NotFound
+from shared.errors import NotFound, SkimError
 from shared.store import MemoryStore, RedisStore, Remap, Store
+from shared.store.intake import Chunk, Hold, Incoming, Key, Position, SealedUpload
 from tests.support.documents import document_of, label_of, revision_of
 
 VERSIONS = [document_of(id_, text) for id_ in ("d1", "d2") for text in ("old", "new")]
@@ -45,6 +47,41 @@ operation = st.one_of(
     st.tuples(st.just("behind"), st.integers(min_value=1, max_value=2)),
 )
 
+key = st.none() | st.sampled_from(["k1", "k2"])
+owner = st.sampled_from(["o1", "o2"])
+seconds = st.sampled_from([60, 60, 0])
+serving = st.sampled_from(["slm-1", "slm-1", "slm-1", "slm-2"])
+number = st.integers(min_value=0, max_value=1)
+chunk = st.lists(document, max_size=3)
+intake_operation = st.one_of(
+    st.tuples(
+        st.just("request"),
+        st.lists(document, min_size=1, unique_by=lambda each: each.id),
+        st.none() | generator,
+        key,
+        st.sampled_from(["one", "two"]),
+    ),
+    st.tuples(
+        st.just("upload"),
+        key,
+        owner,
+        seconds,
+        st.lists(chunk, max_size=2),
+        st.sampled_from(["seal", "seal", "release", "drop", "nothing"]),
+    ),
+    st.tuples(st.just("stage"), number, owner, seconds, chunk, st.booleans()),
+    st.tuples(st.just("seal"), number, owner),
+    st.tuples(st.just("take_in"), number, st.integers(min_value=1, max_value=2)),
+    st.tuples(st.just("drop_expired"), st.integers(min_value=1, max_value=2)),
+    st.tuples(st.just("cancel"), number),
+    st.tuples(st.just("lease"), number, document, st.sampled_from([0, 60])),
+    st.tuples(st.just("finish"), number, document, st.none() | st.text(max_size=3)),
+    st.tuples(st.just("note"), serving),
+    st.tuples(st.just("write"), document, serving, labels, version, policy),
+    st.tuples(st.just("remove"), st.lists(st.sampled_from(["d1", "d2"]), min_size=1, max_size=2)),
+    st.tuples(st.just("remap"), remap),
+)
+
 
 class Driver:
     """Runs the same operations on any store, jobs named by their order."""
@@ -52,15 +89,22 @@ class Driver:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.jobs: list[str] = []
+        self.uploads: list[str] = []
+        self.at: dict[str, Position] = {}
 
     def run(self, name: str, *values: object) -> object:
-        return getattr(self, f"_{name}")(*values)
+        try:
+            return getattr(self, f"_{name}")(*values)
+        except SkimError as error:
+            return type(error), str(error).replace(self._id(values[0]), "JOB")
 
     def seen(self) -> object:
         """Everything a caller can read, without times and job ids."""
         return {
             "jobs": [self._job(job_id) for job_id in self.jobs],
-            "recent": [self.jobs.index(each.id) for each in self.store.recent_jobs(99)],
+            "pages": self._pages(),
+            "accepted": [self._accepted(job_id) for job_id in self.jobs],
+            "sealed": [self.jobs.index(each) for each in self.store.sealed_uploads()],
             "labels": [self._labels(id_) for id_ in ("d1", "d2")],
             "synthetic": [
                 self.store.synthetic_queries(version, name)
@@ -84,6 +128,112 @@ class Driver:
 
     def _accept(self, documents: list[Document]) -> None:
         self.jobs.append(self.store.accept(documents).id)
+
+    def _request(
+        self,
+        documents: list[Document],
+        generator: str | None,
+        key: str | None,
+        digest: str,
+    ) -> object:
+        written = generator and WrittenQueries(queries=["written before"])
+        incoming = [Incoming(each, generator or "", written or None) for each in documents]
+        known_by = Key(key, digest, 60) if key else None
+        accepted = self.store.accept_request(incoming, known_by)
+        self._know(accepted.job.id)
+        number = self.jobs.index(accepted.job.id)
+        return number, self._accepted(accepted.job.id), accepted.unchanged, accepted.is_replay
+
+    def _note(self, generator: str) -> None:
+        self.store.note_generator(generator)
+
+    def _cancel(self, job: int) -> object:
+        return self._bare(self.store.cancel(self._id(job)))
+
+    def _open(
+        self, key: str | None, owner: str, seconds: int, keep_seconds: int
+    ) -> tuple[int, Position | str]:
+        found = self.store.open_upload(key, Hold(owner, seconds, keep_seconds))
+        if isinstance(found, SealedUpload):
+            return self.jobs.index(found.job_id), found.digest
+        if found.job_id not in self.uploads:
+            self.uploads.append(found.job_id)
+        self.at[found.job_id] = found.at
+        return self.uploads.index(found.job_id), found.at
+
+    def _upload(
+        self,
+        key: str | None,
+        owner: str,
+        seconds: int,
+        chunks: list[list[Document]],
+        end: str,
+    ) -> object:
+        """Go through a whole upload, and end it or leave it as it is."""
+        found = self._open(key, owner, seconds, seconds)
+        if not isinstance(found[1], Position):
+            return found
+        upload = found[0]
+        for documents in chunks:
+            self._stage(upload, owner, seconds, documents, has_bad=len(documents) == 1)
+        if end == "seal":
+            return found, self._seal(upload, owner)
+        if end != "nothing":
+            getattr(self, f"_{end}")(upload, owner)
+        return found
+
+    def _stage(
+        self, upload: int, owner: str, seconds: int, documents: list[Document], has_bad: bool
+    ) -> None:
+        job_id = self._upload_id(upload)
+        since = self.at.get(job_id, Position())
+        to = Position(since.bytes + 9, since.lines + 9, f"digest at {since.bytes + 9}")
+        rows = [(since.lines + at, Incoming(each)) for at, each in enumerate(documents, start=1)]
+        bad = [Refusal(line=since.lines + 9, reason="no JSON")] if has_bad else []
+        self.store.stage(
+            job_id, Hold(owner, seconds, 60), Chunk(since.bytes, to, rows, len(bad), bad)
+        )
+        self.at[job_id] = to
+
+    def _seal(self, upload: int, owner: str) -> object:
+        job_id = self._upload_id(upload)
+        at = self.at.get(job_id, Position())
+        is_sealed = self.store.seal(job_id, Hold(owner, 60, 60), at, remember_seconds=60)
+        if is_sealed:
+            self._know(job_id)
+        return is_sealed
+
+    def _take_in(self, job: int, limit: int) -> object:
+        document_ids, is_last = self.store.take_in(self._id(job), limit)
+        return list(document_ids), is_last
+
+    def _release(self, upload: int, owner: str) -> None:
+        self.store.release_upload(self._upload_id(upload), Hold(owner, 60, 60))
+
+    def _drop(self, upload: int, owner: str) -> None:
+        self.store.drop_upload(self._upload_id(upload), Hold(owner, 60, 60))
+
+    def _drop_expired(self, limit: int) -> object:
+        return self.store.drop_expired_uploads(limit)
+
+    def _know(self, job_id: str) -> None:
+        if job_id not in self.jobs:
+            self.jobs.append(job_id)
+
+    def _pages(self) -> object:
+        """All jobs, two at a time."""
+        pages, cursor = [], None
+        while True:
+            jobs, cursor = self.store.jobs(2, cursor)
+            pages.append([self.jobs.index(each.id) for each in jobs])
+            if cursor is None:
+                return pages
+
+    def _accepted(self, job_id: str) -> object:
+        return self._bare(self.store.accepted(job_id))
+
+    def _upload_id(self, upload: int) -> str:
+        return self.uploads[upload] if upload < len(self.uploads) else "unknown"
 
     def _lease(self, job: int, document: Document, seconds: float) -> object:
         return list(self.store.lease(self._id(job), [document.id], seconds))
@@ -138,11 +288,13 @@ class Driver:
         found = self.store.followed()
         return found and (found.version, found.policy, found.job_id in self.jobs)
 
-    def _id(self, job: int) -> str:
-        return self.jobs[job] if job < len(self.jobs) else "unknown"
+    def _id(self, job: object) -> str:
+        return self.jobs[job] if isinstance(job, int) and job < len(self.jobs) else "unknown"
 
     def _job(self, job_id: str) -> object:
-        found = self.store.job(job_id)
+        return self._bare(self.store.job(job_id))
+
+    def _bare(self, found: Job) -> object:
         return (
             found.finished_at is None,
             found.model_dump(exclude={"id", "accepted_at", "finished_at"}),
@@ -160,15 +312,30 @@ class Driver:
         )
 
 
-@settings(
+ON_TWO_STORES = settings(
     max_examples=200,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+
+@ON_TWO_STORES
 @given(operations=st.lists(operation, max_size=30))
 def test_any_order_of_operations_agrees_between_memory_and_redis(
     redis_client: redis.Redis, operations: list[tuple[Any, ...]]
 ) -> None:
+    agree(redis_client, operations)
+
+
+@ON_TWO_STORES
+@given(operations=st.lists(intake_operation, max_size=30))
+def test_documents_may_be_handed_in_in_any_order_and_both_stores_agree(
+    redis_client: redis.Redis, operations: list[tuple[Any, ...]]
+) -> None:
+    agree(redis_client, operations)
+
+
+def agree(redis_client: redis.Redis, operations: list[tuple[Any, ...]]) -> None:
     redis_client.flushall()
     memory, real = Driver(MemoryStore()), Driver(RedisStore(redis_client))
 

@@ -101,7 +101,7 @@ def test_a_document_is_finished_once(store: Store) -> None:
 def test_jobs_are_listed_newest_first(store: Store) -> None:
     jobs = [store.accept([D1]) for _ in range(3)]
 
-    assert [job.id for job in store.recent_jobs(2)] == [jobs[2].id, jobs[1].id]
+    assert [job.id for job in store.jobs(2)[0]] == [jobs[2].id, jobs[1].id]
 
 
 # Leases
@@ -213,7 +213,7 @@ def test_labels_are_given_best_first_with_why_they_exist(store: Store) -> None:
     why = best.provenance
     assert (why.synthetic_query, why.rank) == ("orchestra", 1)
     assert (why.generator, why.encoder, why.min_similarity) == ("slm-1", "encoder-1", 0.6)
-    assert why.created_at >= store.recent_jobs(1)[0].accepted_at
+    assert why.created_at >= store.jobs(1)[0][0].accepted_at
 
 
 def test_a_similarity_is_kept_to_the_last_digit(store: Store) -> None:

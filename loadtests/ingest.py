@@ -1,0 +1,176 @@
+"""How fast are documents taken in? `python -m loadtests.ingest --json [--documents 100000] [--save]`.
+
+One NDJSON upload of tiny documents to the real augmentation service, a process of its own, in front of a real Valkey with
+its append-only file on; no worker runs, so the documents are stored and queued and no more. The clock runs from
+the first byte of the request to the last of the answer, when every document can be read. Beside the speed: the
+service's memory, which must not grow with the upload, and the store's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import httpx
+import redis
+
+from loadtests import results
+from loadtests.service import Service, started
+from shared.contracts.augmentation import AcceptedJob, Counts
+from shared.contracts.generation import NDJSON
+from shared.errors import Conflict, SkimError
+from shared.store.server import RedisServer
+
+DOCUMENTS = 100_000
+_WARM_UP_DOCUMENTS = 2_000
+_BLOCK_LINES = 1_000
+_SAMPLE_SECONDS = 0.02
+_TIMEOUT_SECONDS = 3_600.0
+_MEBIBYTE = 2**20
+
+Figures = dict[str, str | int | float | None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and save where asked; 1 if an error of ours stopped it."""
+    options = _options(arguments)
+    try:
+        figures = measure(options.documents)
+    except SkimError as error:
+        print(f"loadtests.ingest: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(figures) if options.json else results.markdown_table(figures))
+    if options.save:
+        command = f"python -m loadtests.ingest --json --documents {options.documents}"
+        results.save("ingest", figures, command=command)
+    return 0
+
+
+def measure(documents: int) -> Figures:
+    """Return the figures of one upload.
+
+    Raises:
+        Conflict: not every document was accepted.
+        Unavailable: the service or the store did not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="skim-loadtest-") as folder:
+        home = Path(folder)
+        with (
+            RedisServer(home / "redis") as server,
+            started("augmentation", home, environment={"SKIM_REDIS_URL": server.url}) as service,
+            redis.Redis.from_url(server.url) as store,
+        ):
+            _upload(service, "warm", _WARM_UP_DOCUMENTS)
+            before = _used_bytes(store)
+            memory = Memory(service)
+            with memory:
+                seconds = _upload(service, "d", documents)
+            used = _used_bytes(store) - before
+            _check(service, documents + _WARM_UP_DOCUMENTS)
+    return figures_of(documents, seconds, memory.samples, used)
+
+
+def figures_of(
+    documents: int, seconds: float, samples: Sequence[int], store_bytes: int
+) -> Figures:
+    """Return what is printed.
+
+    Args:
+        documents: how many were uploaded.
+        seconds: from the first byte to the answer.
+        samples: resident bytes of the service, evenly over that time.
+        store_bytes: by which the store grew.
+    """
+    early = samples[: max(len(samples) // 10, 1)]
+    return {
+        "documents": documents,
+        "seconds": round(seconds, 2),
+        "ingest_documents_per_second": round(documents / seconds),
+        "api_rss_mb_before": round(samples[0] / _MEBIBYTE, 1),
+        "api_rss_mb_after_a_tenth": round(max(early) / _MEBIBYTE, 1),
+        "api_peak_rss_mb": round(max(samples) / _MEBIBYTE, 1),
+        "store_bytes_per_document": round(store_bytes / documents),
+    }
+
+
+def blocks(prefix: str, documents: int) -> Iterator[bytes]:
+    """Yield so many tiny documents as lines, a thousand at a time."""
+    for start in range(0, documents, _BLOCK_LINES):
+        numbers = range(start, min(start + _BLOCK_LINES, documents))
+        yield b"".join(
+            b'{"id":"%s-%07d","title":"thing %d"}\n' % (prefix.encode(), number, number)
+            for number in numbers
+        )
+
+
+class Memory:
+    """Looks again and again at how much memory a service has, while the body works."""
+
+    def __init__(self, service: Service) -> None:
+        self.samples: list[int] = [service.resident_bytes()]
+        self._service = service
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(_SAMPLE_SECONDS):
+            self.samples.append(self._service.resident_bytes())
+
+
+def _upload(service: Service, prefix: str, documents: int) -> float:
+    """Upload so many documents under a key, and return the seconds it took."""
+    headers = {"content-type": NDJSON, "idempotency-key": prefix}
+    began = time.perf_counter()
+    answer = httpx.post(
+        f"{service.url}/v1/documents",
+        content=blocks(prefix, documents),
+        headers=headers,
+        timeout=_TIMEOUT_SECONDS,
+        trust_env=False,
+    )
+    seconds = time.perf_counter() - began
+    if answer.status_code != httpx.codes.ACCEPTED:
+        raise Conflict(f"the upload was answered {answer.status_code}: {answer.text[:300]}")
+    job = AcceptedJob.model_validate_json(answer.content)
+    if (job.documents, job.refused) != (documents, 0):
+        raise Conflict(f"of {documents} documents {job.documents} were accepted")
+    return seconds
+
+
+def _check(service: Service, documents: int) -> None:
+    """See that every document is there and waits."""
+    answer = httpx.get(f"{service.url}/v1/counts", trust_env=False)
+    counts = Counts.model_validate_json(answer.content)
+    if (counts.documents, counts.waiting) != (documents, documents):
+        raise Conflict(f"of {documents} documents {counts.waiting} wait")
+
+
+def _used_bytes(store: redis.Redis) -> int:
+    return int(store.info("memory")["used_memory"])
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.ingest", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_argument(
+        "--save", action="store_true", help="keep the figures in loadtests/results"
+    )
+    parser.add_argument("--documents", type=int, default=DOCUMENTS, help="how many")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

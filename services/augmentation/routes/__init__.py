@@ -1,0 +1,1 @@
+"""The augmentation service's routes that are more than a question to the store."""
