@@ -15,8 +15,13 @@ local PROBABILITY = '{keys.PROBABILITY}'
 local JOBS, JOB, ERRORS = '{keys.JOBS}', '{keys.JOB}', '{keys.ERRORS}'
 local AMONG, OPENING = '{keys.AMONG}', '{keys.OPENING}'
 local WAITING, TOTALS = '{keys.WAITING}', '{keys.TOTALS}'
+local TRIES, DEAD, DEATHS = '{keys.TRIES}', '{keys.DEAD}', '{keys.DEATHS}'
 local FOLLOWED, BEHIND, REMOVED = '{keys.FOLLOWED}', '{keys.BEHIND}', '{keys.REMOVED}'
 local call = redis.call
+local function forget_death(id)
+  call('HDEL', DEATHS, id)
+  return call('ZREM', DEAD, id)
+end
 local function now(plus)
   local time = call('TIME')
   return string.format('%.0f', time[1] * 1000000 + time[2] + (plus or 0))
@@ -60,30 +65,49 @@ local function judge(job)
   call('HINCRBY', TOTALS, 'jobs:' .. record[4], -1)
   call('HINCRBY', TOTALS, 'jobs:' .. state, 1)
 end
+local function read_try(entry)
+  local found = call('HGET', TRIES, entry)
+  return found and cjson.decode(found)
+end
+local function bury(job, id, reason, tries)
+  call('ZADD', DEAD, 0, id)
+  call('HSET', DEATHS, id, cjson.encode({job_id = job, reason = reason, tries = tries, failed_at = now()}))
+end
 local function finish(job, id, outcome, labels, reason)
-  if call('ZREM', WAITING, job .. '/' .. id) == 0 then return end
+  local entry = job .. '/' .. id
+  local try = read_try(entry)
+  call('HDEL', TRIES, entry)
+  if call('ZREM', WAITING, entry) == 0 then return end
   call('HINCRBY', TOTALS, outcome, 1)
   call('HINCRBY', JOB .. job, outcome, 1)
   call('HINCRBY', JOB .. job, 'labels', labels)
-  if outcome == 'failed' then call('HSET', ERRORS .. job, id, reason) end
+  if outcome == 'failed' then
+    call('HSET', ERRORS .. job, id, reason)
+    if call('EXISTS', DOCUMENT .. id) == 1 then
+      bury(job, id, reason, try and math.max(try.alone, 1) or 1)
+    end
+  end
   judge(job)
 end
 """
 
 
-def _writing(body: str) -> str:
+def writing(body: str) -> str:
+    """Return a script that may write."""
     return f"#!lua\n{_PRELUDE}{body}"
 
 
-def _working(body: str) -> str:
-    return _writing(_JOBS + body)
+def working(body: str) -> str:
+    """Return a script that works on jobs."""
+    return writing(_JOBS + body)
 
 
-def _reading(body: str) -> str:
+def reading(body: str) -> str:
+    """Return a script that only reads."""
     return f"#!lua flags=no-writes\n{_PRELUDE}{body}"
 
 
-ACCEPT = _working("""
+ACCEPT = working("""
 -- job id, then (document id, content hash, body) of each document; returns the time of acceptance
 local job = ARGV[1]
 if call('EXISTS', JOB .. job) == 0 then
@@ -95,20 +119,21 @@ if call('EXISTS', JOB .. job) == 0 then
     call('HSET', DOCUMENT .. id, 'content_hash', content_hash, 'body', body)
     call('ZADD', DOCUMENTS, 0, id)
     call('ZADD', WAITING, 0, job .. '/' .. id)
+    forget_death(id)
   end
   begin(job, 'augment', (#ARGV - 1) / 3)
 end
 return call('HGET', JOB .. job, 'accepted_at')
 """)
 
-BEGIN_REMAP = _working("""
+BEGIN_REMAP = working("""
 -- job id, JSON of the train queries it is about or nothing; returns the time of acceptance
 local job, among = unpack(ARGV)
 if call('EXISTS', JOB .. job) == 0 then begin_remap(job, among) end
 return call('HGET', JOB .. job, 'accepted_at')
 """)
 
-ACCEPT_PAGE = _working("""
+ACCEPT_PAGE = working("""
 -- job id, documents to look at; returns 1 if no more follow, else 0, then what was accepted
 local job, limit = ARGV[1], tonumber(ARGV[2])
 local after = call('HGET', JOB .. job, 'after')
@@ -135,8 +160,9 @@ end
 return accepted
 """)
 
-LEASE = _working("""
--- job id, microseconds, then document ids; returns those that still wait
+LEASE = working("""
+-- job id, microseconds, then document ids; returns those that still wait. What a worker has in its hands
+-- keeps the worker's lease.
 local job, ends, waiting = ARGV[1], now(ARGV[2]), {}
 for i = 3, #ARGV do
   local id, entry = ARGV[i], job .. '/' .. ARGV[i]
@@ -144,7 +170,9 @@ for i = 3, #ARGV do
     if call('EXISTS', DOCUMENT .. id) == 0 then
       finish(job, id, 'done', 0, '')
     else
-      call('ZADD', WAITING, ends, entry)
+      local try = read_try(entry)
+      local is_in_hands = try and try.owner ~= '' and tonumber(call('ZSCORE', WAITING, entry)) > tonumber(now())
+      if not is_in_hands then call('ZADD', WAITING, ends, entry) end
       waiting[#waiting + 1] = id
     end
   end
@@ -152,17 +180,17 @@ end
 return waiting
 """)
 
-ABANDONED = _reading("""
+ABANDONED = reading("""
 -- limit; returns job id/document id of what waits without a lease, longest first
 return call('ZRANGE', WAITING, '-inf', now(), 'BYSCORE', 'LIMIT', 0, ARGV[1])
 """)
 
-FINISH = _working("""
+FINISH = working("""
 -- job id, document id, 'done' or 'failed', number of labels, reason
 finish(unpack(ARGV))
 """)
 
-PUT_SYNTHETIC_QUERIES = _writing("""
+PUT_SYNTHETIC_QUERIES = writing("""
 -- document id, content hash, generator, queries
 local id, content_hash, generator, queries = unpack(ARGV)
 if call('HGET', DOCUMENT .. id, 'content_hash') == content_hash then
@@ -170,7 +198,7 @@ if call('HGET', DOCUMENT .. id, 'content_hash') == content_hash then
 end
 """)
 
-WRITE_LABELS = _writing(
+WRITE_LABELS = writing(
     _FOLLOWING
     + """
 -- document id, content hash, revision, what made it, version of the train queries, policy, then
@@ -220,7 +248,7 @@ return 1
 """
 )
 
-REMOVE_DOCUMENTS = _writing("""
+REMOVE_DOCUMENTS = writing("""
 -- document ids; returns those there were
 local removed = {}
 for _, id in ipairs(ARGV) do
@@ -235,19 +263,20 @@ for _, id in ipairs(ARGV) do
     end
     call('DEL', DOCUMENT .. id, SYNTHETIC .. id)
     call('ZREM', BEHIND, id)
+    forget_death(id)
     removed[#removed + 1] = id
   end
 end
 return removed
 """)
 
-REMEMBER_REMOVED = _writing("""
+REMEMBER_REMOVED = writing("""
 -- version, how many to remember, then train query ids
 for i = 3, #ARGV do call('ZADD', REMOVED, 'GT', ARGV[1], ARGV[i]) end
 call('ZREMRANGEBYRANK', REMOVED, 0, -ARGV[2] - 1)
 """)
 
-REMOVE_LABELS = _writing("""
+REMOVE_LABELS = writing("""
 -- train query id, version, then document ids; returns how many labels were removed
 local query, version, removed = ARGV[1], tonumber(ARGV[2]), 0
 for i = 3, #ARGV do
@@ -269,7 +298,7 @@ call('HINCRBY', TOTALS, 'labels', -removed)
 return removed
 """)
 
-FOLLOW = _working("""
+FOLLOW = working("""
 -- version and policy followed before (or nothing), those to follow now, a job id, whether it is wanted
 -- (1 or 0), JSON of the train queries it is about or nothing; returns 1 if moved on
 local since, since_policy, version, policy, job, is_wanted, among = unpack(ARGV)
@@ -291,7 +320,7 @@ end
 return 1
 """)
 
-REMAP_BEHIND = _working(
+REMAP_BEHIND = working(
     _FOLLOWING
     + """
 -- job id, limit; returns the documents of the job, nothing where none are behind
@@ -312,7 +341,7 @@ return ids
 """
 )
 
-READ_STORED = _reading("""
+READ_STORED = reading("""
 -- document id; returns its body, its labels' generator, and what that wrote for its current content;
 -- nil without labels or without that
 local id = ARGV[1]
@@ -324,7 +353,7 @@ local written = call('HGET', SYNTHETIC .. id, document[2] .. ':' .. generator)
 return written and {document[1], generator, written}
 """)
 
-READ_QUERY = _reading("""
+READ_QUERY = reading("""
 -- train query id, documents to look at; returns how many have it, then (document id, similarity)
 local key, limit = QUERY .. ARGV[1], tonumber(ARGV[2])
 local total = call('SCARD', key)
@@ -338,14 +367,14 @@ end
 return found
 """)
 
-READ_MAKER = _reading("""
+READ_MAKER = reading("""
 -- document id; returns what made its labels, nil without labels
 local revision = call('HGET', DOCUMENT .. ARGV[1], 'revision')
 if not revision then return nil end
 return call('HGET', PROVENANCE .. ARGV[1] .. ':' .. revision, '@')
 """)
 
-READ_LABELS = _reading("""
+READ_LABELS = reading("""
 -- document id, 'why' to get the provenance too; returns nil without labels
 local revision = call('HGET', DOCUMENT .. ARGV[1], 'revision')
 if not revision then return nil end
