@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 import httpx
 import stamina
 
+from shared.circuit_breaker import CircuitBreaker, CircuitOpen
 from shared.contracts.augmentation import (
     Counts,
     DocumentLabels,
@@ -36,10 +37,19 @@ from shared.errors import (
     SkimError,
     Starting,
     TooLarge,
+    Unanswered,
     Unavailable,
 )
+from shared.retry_budget import RetryBudget
 
 _Answer = TypeVar("_Answer", bound=Contract)
+_PROBE_SECONDS = 2.0
+_INFO_SECONDS = 10.0
+_MAX_ANSWER_BYTES = 64_000_000
+"""Far above any answer of ours: a service gone wild must not fill its caller's memory."""
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NO_ROOM = {429, 503}
+_FAILED_OVER_IT = {502, 504}
 _ERRORS: dict[int, type[SkimError]] = {
     404: NotFound,
     409: Conflict,
@@ -51,13 +61,17 @@ _ERRORS: dict[int, type[SkimError]] = {
 class ServiceClient:
     """A connection pool to one service.
 
-    Calls are retried with growing waits while the service is unreachable, answers 503 or breaks off;
-    so every call here must be safe to repeat.
+    Calls are retried with growing, jittered waits while the service is unreachable, answers 503 or breaks
+    off; so every call here must be safe to repeat.
 
     Args:
         base_url: where the service listens.
         timeout_seconds: time-out of one attempt.
         attempts: how often a call is tried before `Unavailable` is raised.
+        is_wary: a call that the service took and did not answer (`Unanswered`) is not repeated: what was
+            asked may be what broke it.
+        breaker: keeps calls from a service that is away; its probe is `/readyz`.
+        budget: bounds the retries of all calls.
         transport: replaces the network, for tests against the application in process.
     """
 
@@ -67,9 +81,16 @@ class ServiceClient:
         *,
         timeout_seconds: float = 120.0,
         attempts: int = 5,
+        is_wary: bool = False,
+        breaker: CircuitBreaker | None = None,
+        budget: RetryBudget | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._attempts = attempts
+        self._timeout_seconds = timeout_seconds
+        self._is_wary = is_wary
+        self._breaker = breaker
+        self._budget = budget
         self._http = httpx.Client(
             base_url=base_url, timeout=timeout_seconds, transport=transport, trust_env=False
         )
@@ -92,7 +113,7 @@ class ServiceClient:
     def is_ready(self) -> bool:
         """Ask `/readyz` once, without retries."""
         try:
-            return self._http.get("/readyz", timeout=2.0).status_code == httpx.codes.OK
+            return self._http.get("/readyz", timeout=_PROBE_SECONDS).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 
@@ -122,45 +143,86 @@ class ServiceClient:
         body: Contract | None = None,
         lines: Sequence[Contract] = (),
         params: dict[str, str | int] | None = None,
-    ) -> _Answer:
-        for attempt in stamina.retry_context(
-            on=Unavailable, attempts=self._attempts, timeout=None
-        ):
-            with attempt:
-                return self._call_once(answer, method, path, body=body, lines=lines, params=params)
-        raise AssertionError("unreachable: stamina raises the last error")
-
-    def _call_once(
-        self,
-        answer: type[_Answer],
-        method: str,
-        path: str,
-        *,
-        body: Contract | None,
-        lines: Sequence[Contract],
-        params: dict[str, str | int] | None,
+        timeout_seconds: float | None = None,
     ) -> _Answer:
         content = None if body is None else body.model_dump_json()
         if lines:
             content = "".join(line.model_dump_json() + "\n" for line in lines)
+        request = self._http.build_request(
+            method,
+            path,
+            content=content,
+            headers={"content-type": NDJSON if lines else "application/json"},
+            params=params,
+            timeout=timeout_seconds or self._timeout_seconds,
+        )
+        if self._budget:
+            self._budget.earn()
+        for attempt in stamina.retry_context(
+            on=self._is_worth_a_retry, attempts=self._attempts, timeout=None
+        ):
+            with attempt:
+                return answer.model_validate_json(self._guarded(request))
+        raise AssertionError("unreachable: stamina raises the last error")
+
+    def _is_worth_a_retry(self, error: Exception) -> bool:
+        if not isinstance(error, Unavailable) or isinstance(error, CircuitOpen):
+            return False
+        if self._is_wary and isinstance(error, Unanswered):
+            return False
+        return self._budget is None or self._budget.spend()
+
+    def _guarded(self, request: httpx.Request) -> bytes:
+        """Send a request if the circuit is closed, and tell the breaker how it went."""
+        if self._breaker is None:
+            return self._send(request)
+        self._breaker.admit(self.is_ready)
         try:
-            response = self._http.request(
-                method,
-                path,
-                content=content,
-                headers={"content-type": NDJSON if lines else "application/json"},
-                params=params,
-            )
+            content = self._send(request)
+        except _Silence:
+            self._breaker.failed()
+            raise
+        except SkimError:  # an answer all the same
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return content
+
+    def _send(self, request: httpx.Request) -> bytes:
+        place = f"{self._http.base_url}{request.url.path}"
+        try:
+            response = self._http.send(request, stream=True)
+            try:
+                content = _read(response)
+            finally:
+                response.close()
+        except _NEVER_SENT as error:
+            raise _NotReached(f"{place}: no answer ({error or type(error).__name__})") from error
         except httpx.HTTPError as error:
-            raise Unavailable(
-                f"{self._http.base_url}{path}: no answer ({error or type(error).__name__})"
-            ) from error
+            raise _BrokenOff(f"{place}: no answer ({error or type(error).__name__})") from error
         if response.is_success:
-            return answer.model_validate_json(response.content)
+            return content
+        response = httpx.Response(
+            response.status_code, headers=_plain(response), content=content, request=request
+        )
         detail = _detail_of(response)
-        if response.status_code in {429, 502, 503, 504}:
+        if response.status_code in _NO_ROOM:
             raise Unavailable(detail, retry_after_seconds=_retry_after_of(response))
+        if response.status_code in _FAILED_OVER_IT:
+            raise Unanswered(detail, retry_after_seconds=_retry_after_of(response))
         raise _ERRORS.get(response.status_code, SkimError)(detail)
+
+
+class _Silence(Unavailable):
+    """No answer of the service itself."""
+
+
+class _NotReached(_Silence):
+    """It never had the request."""
+
+
+class _BrokenOff(_Silence, Unanswered):
+    """It may have had the request."""
 
 
 class GenerationClient(ServiceClient):
@@ -177,7 +239,8 @@ class GenerationClient(ServiceClient):
 
     def info(self) -> GenerationInfo:
         """Return which SLM writes there, and how it draws tokens."""
-        return self._call(GenerationInfo, "GET", "/v1/info")
+        seconds = min(self._timeout_seconds, _INFO_SECONDS)
+        return self._call(GenerationInfo, "GET", "/v1/info", timeout_seconds=seconds)
 
 
 class MappingClient(ServiceClient):
@@ -278,6 +341,26 @@ class InferenceClient(ServiceClient):
     def reload(self) -> InferenceInfo:
         """Let the service take the bundle that is published now."""
         return self._call(InferenceInfo, "POST", "/v1/bundles:reload")
+
+
+def _read(response: httpx.Response) -> bytes:
+    content = bytearray()
+    for chunk in response.iter_bytes():
+        content += chunk
+        if len(content) > _MAX_ANSWER_BYTES:
+            raise _BrokenOff(
+                f"{response.request.url}: an answer of more than {_MAX_ANSWER_BYTES:,} bytes"
+            )
+    return bytes(content)
+
+
+def _plain(response: httpx.Response) -> dict[str, str]:
+    """Return the headers that still hold once the body is decoded."""
+    return {
+        name: value
+        for name, value in response.headers.items()
+        if name not in ("content-encoding", "content-length", "transfer-encoding")
+    }
 
 
 def _detail_of(response: httpx.Response) -> str:

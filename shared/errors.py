@@ -8,6 +8,7 @@ SkimError
 ├── Damaged          a stored file is not what its manifest or checksum says
 └── Unavailable      something we need does not answer now; trying again may help
     ├── Starting     it is still being loaded
+    ├── Unanswered   it took the request and then broke off, failed or fell silent: maybe for what was asked
     └── Expired      it was not there by the deadline
 """
 
@@ -53,6 +54,10 @@ class Unavailable(SkimError):
 
 class Starting(Unavailable):
     """It is still being loaded."""
+
+
+class Unanswered(Unavailable):
+    """It took the request, and broke off, failed or fell silent over it: maybe for what was asked."""
 
 
 class Expired(Unavailable):

@@ -21,6 +21,7 @@ from shared.errors import (
     SkimError,
     Starting,
     TooLarge,
+    Unanswered,
     Unavailable,
 )
 
@@ -30,6 +31,7 @@ STATUS: Mapping[type[SkimError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     Expired: HTTPStatus.GATEWAY_TIMEOUT,
+    Unanswered: HTTPStatus.BAD_GATEWAY,
     Starting: HTTPStatus.SERVICE_UNAVAILABLE,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Damaged: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -40,6 +42,7 @@ _TYPES: Mapping[type[SkimError], str] = {
     NotFound: "not-found",
     Conflict: "conflict",
     Expired: "expired",
+    Unanswered: "unanswered",
     Starting: "starting",
     Unavailable: "unavailable",
     Damaged: "damaged",
