@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,10 +12,15 @@ import stamina
 from shared.circuit_breaker import CircuitBreaker, CircuitOpen
 from shared.contracts.augmentation import (
     Counts,
+    DeadLetter,
+    DeadLetters,
+    DeadLettersRequest,
     DocumentLabels,
     DocumentsRequest,
     ExportedLabel,
     Job,
+    PurgedDeadLetters,
+    ReplayedDeadLetters,
     WrittenBefore,
 )
 from shared.contracts.base import Contract
@@ -142,7 +147,7 @@ class ServiceClient:
         *,
         body: Contract | None = None,
         lines: Sequence[Contract] = (),
-        params: dict[str, str | int] | None = None,
+        params: Mapping[str, str | int | list[str]] | None = None,
         timeout_seconds: float | None = None,
     ) -> _Answer:
         content = None if body is None else body.model_dump_json()
@@ -294,6 +299,32 @@ class AugmentationClient(ServiceClient):
     def counts(self) -> Counts:
         """Return what the suite has done so far."""
         return self._call(Counts, "GET", "/v1/counts")
+
+    def dead_letters(self, *, limit: int = 1_000, cursor: str = "") -> DeadLetters:
+        """Return a page of the documents that were given up."""
+        params: dict[str, str | int] = {"limit": limit}
+        if cursor:
+            params["cursor"] = cursor
+        return self._call(DeadLetters, "GET", "/v1/dead-letters", params=params)
+
+    def all_dead_letters(self) -> Iterator[DeadLetter]:
+        """Yield every document that was given up, page by page."""
+        page = self.dead_letters()
+        yield from page.dead_letters
+        while page.next_cursor:
+            page = self.dead_letters(cursor=page.next_cursor)
+            yield from page.dead_letters
+
+    def replay_dead_letters(self, document_ids: Sequence[str] = ()) -> ReplayedDeadLetters:
+        """Take at most 1,000 dead documents in again, the first of all if none is named."""
+        body = DeadLettersRequest(document_ids=list(document_ids) or None)
+        return self._call(ReplayedDeadLetters, "POST", "/v1/dead-letters:replay", body=body)
+
+    def purge_dead_letters(self, document_ids: Sequence[str] = ()) -> int:
+        """Forget dead letters, all if none is named (at most 1,000); return how many."""
+        params = {"document_id": list(document_ids)} if document_ids else None
+        purged = self._call(PurgedDeadLetters, "DELETE", "/v1/dead-letters", params=params)
+        return purged.purged
 
     def export_labels(self) -> Iterator[ExportedLabel]:
         """Stream all current labels.

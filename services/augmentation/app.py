@@ -16,6 +16,7 @@ from pydantic import Field, WrapValidator
 
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.metrics import AugmentationMetrics, StoreCollector
+from services.augmentation.routes.dead_letters import dead_letter_routes
 from services.augmentation.settings import AugmentationSettings
 from shared.contracts.augmentation import (
     MAX_DOCUMENTS_PER_REQUEST,
@@ -76,6 +77,7 @@ def build_app(settings: AugmentationSettings, store: Store, dispatcher: Dispatch
     app.include_router(_intake(store, dispatcher, metrics))
     app.include_router(_changes(store))
     app.include_router(_readings(store))
+    app.include_router(dead_letter_routes(store, dispatcher))
     return app
 
 

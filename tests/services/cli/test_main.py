@@ -59,7 +59,16 @@ def test_help_lists_the_commands() -> None:
     assert finished.returncode == 0
     for command in (
         *("demo", "up", "down", "status", "data", "models", "mapping", "generate"),
-        *("augment", "labels", "distill", "train", "publish", "evaluate", "search"),
+        *(
+            "augment",
+            "labels",
+            "distill",
+            "dead-letters",
+            "train",
+            "publish",
+            "evaluate",
+            "search",
+        ),
     ):
         assert f" {command} " in finished.stdout
 
