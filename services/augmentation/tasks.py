@@ -35,7 +35,6 @@ VISIBILITY_TIMEOUT = 2 * settings.task_seconds + 60
 limit, so that it is never one that is being worked on."""
 _CALLS = 2
 """Of one request to a service, before the worker waits."""
-_NO_QUEUE = 404
 _log = structlog.get_logger()
 
 app = Celery("augmentation", broker=common.redis_url)
@@ -127,15 +126,10 @@ class CeleryQueue:
     def waiting(self) -> int:
         """Return how many messages no worker has taken yet."""
         with app.connection_for_read() as connection:
-            broken: Any = (*connection.connection_errors, OperationalError)
-            missing: Any = connection.channel_errors
+            broken: Any = (*connection.connection_errors, *connection.channel_errors)
             try:
                 channel: Any = connection.default_channel
-                return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
-            except missing as error:
-                if error.reply_code != _NO_QUEUE:
-                    raise _no_answer() from error
-                return 0  # Redis keeps no empty list
+                return int(channel.queue_declare(queue=QUEUE).message_count)
             except broken as error:
                 raise _no_answer() from error
 
