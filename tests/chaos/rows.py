@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -24,6 +24,7 @@ class Row:
 
     Args:
         fault: one of it.
+        also: others that follow each of it.
         times: in all, each once the workers are busy again.
         poison: documents that have to end as dead letters.
         apis: processes of the augmentation service.
@@ -34,12 +35,13 @@ class Row:
 
     fault: Fault
     times: int = 0
+    also: Sequence[Fault] = ()
     poison: Sequence[Document] = ()
     apis: int = 1
     sweepers: int = 1
     seconds: float = 0.0
     share: int = 1
-    pause_seconds: float = field(default=0.6)
+    pause_seconds: float = 0.6
 
 
 def _nothing(suite: Suite) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from shared.contracts.document import Document
 from shared.errors import SkimError
@@ -21,8 +22,29 @@ _SETTLE_SECONDS = 180.0
 _POST_SECONDS_PER_FAULT = 2.5
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The labels of an undisturbed run."""
+
+    documents: Sequence[Document]
+    verdict: Verdict
+    seconds: float
+
+    @classmethod
+    def of(cls, documents: int, folder: Path) -> Self:
+        """Run undisturbed."""
+        seconds, verdict, posted = _run(ROWS["undisturbed"], documents, folder)
+        return cls(posted, verdict, seconds)
+
+    def figures(self) -> Figures:
+        """Return its row."""
+        return _figures(
+            "undisturbed", self.documents, self.verdict, self.verdict.labels, [], self.seconds
+        )
+
+
 def run_rows(names: Sequence[str], documents: int, folder: Path) -> Iterator[Figures]:
-    """Yield the figures of rows; the first of all is the reference, whether it was asked for or not.
+    """Yield the figures of rows; the reference is run first, whether it was asked for or not.
 
     Args:
         names: of `ROWS`.
@@ -30,24 +52,22 @@ def run_rows(names: Sequence[str], documents: int, folder: Path) -> Iterator[Fig
         folder: of data and logs; those of green rows are removed.
     """
     largest = max(ROWS[name].share for name in names)
-    seconds, reference, ordinary = _run(
-        ROWS["undisturbed"], documents * largest, folder / "undisturbed"
-    )
-    if "undisturbed" in names:
-        yield _figures("undisturbed", ordinary, reference, reference.labels, [], seconds)
+    reference = Reference.of(documents * largest, folder / "undisturbed")
     for name in names:
-        if name != "undisturbed":
-            row = ROWS[name]
-            seconds, verdict, posted = _run(row, documents * row.share, folder / name)
-            figures = _figures(name, posted, verdict, reference.labels, row.poison, seconds)
-            if is_green(figures):
-                shutil.rmtree(folder / name)
-            yield figures
+        if name == "undisturbed":
+            yield reference.figures()
+        else:
+            yield run_row(name, ROWS[name], documents, reference, folder / name)
 
 
-def shortened(name: str, times: int) -> Row:
-    """Return a row with fewer faults."""
-    return replace(ROWS[name], times=times)
+def run_row(name: str, row: Row, documents: int, reference: Reference, folder: Path) -> Figures:
+    """Return the figures of one row; its folder is removed if it is green."""
+    seconds, verdict, posted = _run(row, documents * row.share, folder)
+    labels = reference.verdict.labels
+    figures = _figures(name, posted, verdict, labels, row.poison, seconds)
+    if is_green(figures):
+        shutil.rmtree(folder)
+    return figures
 
 
 def is_green(figures: Figures) -> bool:
@@ -83,9 +103,10 @@ def _disturb(suite: Suite, row: Row) -> None:
     done = 0
     while done < row.times or time.monotonic() < ends:
         suite.until_busy()
-        row.fault(suite)
+        for fault in (row.fault, *row.also):
+            fault(suite)
+            suite.rest(row.pause_seconds)
         done += 1
-        suite.rest(row.pause_seconds)
 
 
 def _settle(suite: Suite) -> None:
