@@ -10,7 +10,7 @@ from loadtests import results
 from shared.errors import SkimError
 
 _ROOT = Path(__file__).parents[1]
-_PAGES = (_ROOT / "README.md", _ROOT / "loadtests" / "README.md")
+_PAGES = tuple(_ROOT / page for page in ("README.md", "loadtests/README.md", "deploy/README.md"))
 _BLOCK = re.compile(
     r"(?P<open><!-- results:(?P<name>[a-z0-9_-]+) -->\n).*?(?P<close><!-- /results -->)", re.DOTALL
 )
@@ -27,7 +27,7 @@ def rewritten(page: str, folder: Path = results.FOLDER) -> str:
 
 
 def main() -> int:
-    """Rewrite README.md and loadtests/README.md; with `--check` only say whether they are current."""
+    """Rewrite the pages; with `--check` only say whether they are current."""
     stale = []
     for path in _PAGES:
         before = path.read_text()

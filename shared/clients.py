@@ -9,13 +9,19 @@ from typing import Self, TypeVar
 import httpx
 import stamina
 
+from shared.circuit_breaker import CircuitBreaker, CircuitOpen
 from shared.contracts.augmentation import (
     AcceptedJob,
     Counts,
+    DeadLetter,
+    DeadLetters,
+    DeadLettersRequest,
     DocumentLabels,
     DocumentsRequest,
     ExportedLabel,
     Job,
+    PurgedDeadLetters,
+    ReplayedDeadLetters,
     WrittenBefore,
 )
 from shared.contracts.base import Contract
@@ -39,11 +45,20 @@ from shared.errors import (
     SkimError,
     Starting,
     TooLarge,
+    Unanswered,
     Unavailable,
 )
+from shared.retry_budget import RetryBudget
 from shared.settings import CommonSettings
 
 _Answer = TypeVar("_Answer", bound=Contract)
+_PROBE_SECONDS = 2.0
+_INFO_SECONDS = 10.0
+_MAX_ANSWER_BYTES = 64_000_000
+"""Far above any answer of ours: a service gone wild must not fill its caller's memory."""
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NO_ROOM = {429, 503}
+_FAILED_OVER_IT = {502, 504}
 _ERRORS: dict[int, type[SkimError]] = {
     401: KeyRefused,
     403: KeyRefused,
@@ -58,14 +73,18 @@ _BLOCK_BYTES = 65_536
 class ServiceClient:
     """A connection pool to one service.
 
-    Calls are retried with growing waits while the service is unreachable, answers 503 or breaks off;
-    so every call here must be safe to repeat.
+    Calls are retried with growing, jittered waits while the service is unreachable, answers 503 or breaks
+    off; so every call here must be safe to repeat.
 
     Args:
         base_url: where the service listens.
         timeout_seconds: time-out of one attempt.
         attempts: how often a call is tried before `Unavailable` is raised.
         headers: sent with every request; the key of `SKIM_API_KEY` if absent.
+        is_wary: a call that the service took and did not answer (`Unanswered`) is not repeated: what was
+            asked may be what broke it.
+        breaker: keeps calls from a service that is away; its probe is `/readyz`.
+        budget: bounds the retries of all calls.
         transport: replaces the network, for tests against the application in process.
     """
 
@@ -76,9 +95,16 @@ class ServiceClient:
         timeout_seconds: float = 120.0,
         attempts: int = 5,
         headers: Mapping[str, str] | None = None,
+        is_wary: bool = False,
+        breaker: CircuitBreaker | None = None,
+        budget: RetryBudget | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._attempts = attempts
+        self._timeout_seconds = timeout_seconds
+        self._is_wary = is_wary
+        self._breaker = breaker
+        self._budget = budget
         self._http = httpx.Client(
             base_url=base_url,
             timeout=timeout_seconds,
@@ -105,7 +131,7 @@ class ServiceClient:
     def is_ready(self) -> bool:
         """Ask `/readyz` once, without retries."""
         try:
-            return self._http.get("/readyz", timeout=2.0).status_code == httpx.codes.OK
+            return self._http.get("/readyz", timeout=_PROBE_SECONDS).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 
@@ -134,42 +160,89 @@ class ServiceClient:
         *,
         body: Contract | None = None,
         lines: Sequence[Contract] = (),
-        params: dict[str, str | int] | None = None,
-    ) -> _Answer:
-        for attempt in stamina.retry_context(
-            on=_may_come_right, attempts=self._attempts, timeout=None
-        ):
-            with attempt:
-                return self._call_once(answer, method, path, body=body, lines=lines, params=params)
-        raise AssertionError("unreachable: stamina raises the last error")
-
-    def _call_once(
-        self,
-        answer: type[_Answer],
-        method: str,
-        path: str,
-        *,
-        body: Contract | None,
-        lines: Sequence[Contract],
-        params: dict[str, str | int] | None,
+        params: Mapping[str, str | int | list[str]] | None = None,
+        timeout_seconds: float | None = None,
     ) -> _Answer:
         content = None if body is None else body.model_dump_json()
         if lines:
             content = "".join(line.model_dump_json() + "\n" for line in lines)
+        request = self._http.build_request(
+            method,
+            path,
+            content=content,
+            headers={"content-type": NDJSON if lines else "application/json"},
+            params=params,
+            timeout=timeout_seconds or self._timeout_seconds,
+        )
+        if self._budget:
+            self._budget.earn()
+        for attempt in stamina.retry_context(
+            on=self._is_worth_a_retry, attempts=self._attempts, timeout=None
+        ):
+            with attempt:
+                return answer.model_validate_json(self._guarded(request))
+        raise AssertionError("unreachable: stamina raises the last error")
+
+    def _is_worth_a_retry(self, error: Exception) -> bool | float:
+        """Return whether, or after how many seconds, to try again."""
+        if isinstance(error, InFlight):
+            return float(error.retry_after_seconds)
+        if not isinstance(error, Unavailable) or isinstance(error, CircuitOpen | KeyRefused):
+            return False
+        if self._is_wary and isinstance(error, Unanswered):
+            return False
+        return self._budget is None or self._budget.spend()
+
+    def _guarded(self, request: httpx.Request) -> bytes:
+        """Send a request if the circuit is closed, and tell the breaker how it went."""
+        if self._breaker is None:
+            return self._send(request)
+        self._breaker.admit(self.is_ready)
         try:
-            response = self._http.request(
-                method,
-                path,
-                content=content,
-                headers={"content-type": NDJSON if lines else "application/json"},
-                params=params,
-            )
+            content = self._send(request)
+        except _Silence:
+            self._breaker.failed()
+            raise
+        except SkimError:  # an answer all the same
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return content
+
+    def _send(self, request: httpx.Request) -> bytes:
+        place = f"{self._http.base_url}{request.url.path}"
+        try:
+            response = self._http.send(request, stream=True)
+            try:
+                content = _read(response)
+            finally:
+                response.close()
+        except _NEVER_SENT as error:
+            raise _NotReached(f"{place}: no answer ({error or type(error).__name__})") from error
         except httpx.HTTPError as error:
-            raise Unavailable(
-                f"{self._http.base_url}{path}: no answer ({error or type(error).__name__})"
-            ) from error
-        _raise_unless_success(response)
-        return answer.model_validate_json(response.content)
+            raise _BrokenOff(f"{place}: no answer ({error or type(error).__name__})") from error
+        if not response.is_success:
+            _raise_unless_success(
+                httpx.Response(
+                    response.status_code,
+                    headers=_plain(response),
+                    content=content,
+                    request=request,
+                )
+            )
+        return content
+
+
+class _Silence(Unavailable):
+    """No answer of the service itself."""
+
+
+class _NotReached(_Silence):
+    """It never had the request."""
+
+
+class _BrokenOff(_Silence, Unanswered):
+    """It may have had the request."""
 
 
 class GenerationClient(ServiceClient):
@@ -186,7 +259,8 @@ class GenerationClient(ServiceClient):
 
     def info(self) -> GenerationInfo:
         """Return which SLM writes there, and how it draws tokens."""
-        return self._call(GenerationInfo, "GET", "/v1/info")
+        seconds = min(self._timeout_seconds, _INFO_SECONDS)
+        return self._call(GenerationInfo, "GET", "/v1/info", timeout_seconds=seconds)
 
 
 class MappingClient(ServiceClient):
@@ -246,7 +320,7 @@ class AugmentationClient(ServiceClient):
             InvalidInput: the key was used for something else, or no line is a document.
         """
         for attempt in stamina.retry_context(
-            on=_may_come_right, attempts=self._attempts, timeout=None
+            on=self._is_worth_a_retry, attempts=self._attempts, timeout=None
         ):
             with attempt:
                 return self._upload(lines, key, generator)
@@ -286,6 +360,32 @@ class AugmentationClient(ServiceClient):
     def counts(self) -> Counts:
         """Return what the suite has done so far."""
         return self._call(Counts, "GET", "/v1/counts")
+
+    def dead_letters(self, *, limit: int = 1_000, cursor: str = "") -> DeadLetters:
+        """Return a page of the documents that were given up."""
+        params: dict[str, str | int] = {"limit": limit}
+        if cursor:
+            params["cursor"] = cursor
+        return self._call(DeadLetters, "GET", "/v1/dead-letters", params=params)
+
+    def all_dead_letters(self) -> Iterator[DeadLetter]:
+        """Yield every document that was given up, page by page."""
+        page = self.dead_letters()
+        yield from page.dead_letters
+        while page.next_cursor:
+            page = self.dead_letters(cursor=page.next_cursor)
+            yield from page.dead_letters
+
+    def replay_dead_letters(self, document_ids: Sequence[str] = ()) -> ReplayedDeadLetters:
+        """Take at most 1,000 dead documents in again, the first of all if none is named."""
+        body = DeadLettersRequest(document_ids=list(document_ids) or None)
+        return self._call(ReplayedDeadLetters, "POST", "/v1/dead-letters:replay", body=body)
+
+    def purge_dead_letters(self, document_ids: Sequence[str] = ()) -> int:
+        """Forget dead letters, all if none is named (at most 1,000); return how many."""
+        params = {"document_id": list(document_ids)} if document_ids else None
+        purged = self._call(PurgedDeadLetters, "DELETE", "/v1/dead-letters", params=params)
+        return purged.purged
 
     def export_labels(self) -> Iterator[ExportedLabel]:
         """Stream all current labels.
@@ -335,13 +435,6 @@ class InferenceClient(ServiceClient):
         return self._call(InferenceInfo, "POST", "/v1/bundles:reload")
 
 
-def _may_come_right(error: Exception) -> bool | float:
-    """Return whether, or after how many seconds, to try again."""
-    if isinstance(error, InFlight):
-        return float(error.retry_after_seconds)
-    return isinstance(error, Unavailable) and not isinstance(error, KeyRefused)
-
-
 def _blocks_of(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Yield lines many at a time: each block is a write of its own."""
     block: list[bytes] = []
@@ -360,11 +453,33 @@ def _raise_unless_success(response: httpx.Response) -> None:
     if response.is_success:
         return
     detail = _detail_of(response)
-    if response.status_code in {429, 502, 503, 504}:
+    if response.status_code in _NO_ROOM:
         raise Unavailable(detail, retry_after_seconds=_retry_after_of(response))
+    if response.status_code in _FAILED_OVER_IT:
+        raise Unanswered(detail, retry_after_seconds=_retry_after_of(response))
     if response.status_code == httpx.codes.CONFLICT and "retry-after" in response.headers:
         raise InFlight(detail, retry_after_seconds=_retry_after_of(response))
     raise _ERRORS.get(response.status_code, SkimError)(detail)
+
+
+def _read(response: httpx.Response) -> bytes:
+    content = bytearray()
+    for chunk in response.iter_bytes():
+        content += chunk
+        if len(content) > _MAX_ANSWER_BYTES:
+            raise _BrokenOff(
+                f"{response.request.url}: an answer of more than {_MAX_ANSWER_BYTES:,} bytes"
+            )
+    return bytes(content)
+
+
+def _plain(response: httpx.Response) -> dict[str, str]:
+    """Return the headers that still hold once the body is decoded."""
+    return {
+        name: value
+        for name, value in response.headers.items()
+        if name not in ("content-encoding", "content-length", "transfer-encoding")
+    }
 
 
 def _detail_of(response: httpx.Response) -> str:

@@ -13,6 +13,7 @@ SkimError
 └── Unavailable      something we need does not answer now; trying again may help
     ├── Starting     it is still being loaded
     ├── Full         it has no room for what it is given
+    ├── Unanswered   it took the request and then broke off, failed or fell silent: maybe for what was asked
     ├── Expired      it was not there by the deadline
     ├── RateLimited  the caller asks more often than it may
     └── KeyRefused   a service does not take our own key: an operator must act, what waits can go on waiting
@@ -89,6 +90,10 @@ class Starting(Unavailable):
 
 class Full(Unavailable):
     """It has no room for what it is given."""
+
+
+class Unanswered(Unavailable):
+    """It took the request, and broke off, failed or fell silent over it: maybe for what was asked."""
 
 
 class Expired(Unavailable):

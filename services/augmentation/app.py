@@ -15,6 +15,7 @@ from pydantic import Field
 
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.metrics import AugmentationMetrics, StoreCollector
+from services.augmentation.routes.dead_letters import dead_letter_routes
 from services.augmentation.routes.documents import intake_routes, is_upload
 from services.augmentation.routes.jobs import Seats, job_routes
 from services.augmentation.settings import AugmentationSettings
@@ -68,6 +69,7 @@ def build_app(settings: AugmentationSettings, store: Store, dispatcher: Dispatch
     app.include_router(job_routes(settings, store, Seats(settings.max_event_streams)))
     app.include_router(_changes(store))
     app.include_router(_readings(store))
+    app.include_router(dead_letter_routes(store, dispatcher))
     return app
 
 

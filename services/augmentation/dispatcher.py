@@ -1,12 +1,14 @@
-"""Who gets which documents: batches for the workers, and what becomes of a batch that failed."""
+"""Who gets which documents: batches for the workers, and what is in nobody's hands."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from shared.errors import SkimError, Unavailable
 from shared.store import Store
+
+_CLAIM_SECONDS = 30.0
+"""A sweeper that dies between its claim and its message leaves documents alone for so long."""
 
 
 class Queue(Protocol):
@@ -14,6 +16,9 @@ class Queue(Protocol):
 
     def enqueue(self, job_id: str, document_ids: Sequence[str]) -> None:
         """Leave one message; `Unavailable` if it cannot be taken."""
+
+    def waiting(self) -> int:
+        """Return how many messages no worker has taken yet; `Unavailable` if it does not answer."""
 
 
 class Dispatcher:
@@ -27,39 +32,45 @@ class Dispatcher:
         queue: takes the messages.
         batch_size: documents of one message.
         seconds: how long a document may lie on the queue.
+        longest_seconds: of any lease but these; one that ends later was made by a clock put back since.
     """
 
-    def __init__(self, store: Store, queue: Queue, *, batch_size: int, seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue,
+        *,
+        batch_size: int,
+        seconds: float,
+        longest_seconds: float = 60.0,
+    ) -> None:
         self._store = store
         self._queue = queue
         self._batch_size = batch_size
         self._seconds = seconds
+        self._longest_seconds = max(longest_seconds, _CLAIM_SECONDS)
 
     def dispatch(self, job_id: str, document_ids: Sequence[str]) -> None:
         """Queue documents; `Unavailable` leaves the rest for the sweeper."""
         self._dispatch(job_id, document_ids, self._batch_size)
 
+    def dispatch_apart(self, job_id: str, document_ids: Sequence[str]) -> None:
+        """Queue documents each in a message of its own; `Unavailable` leaves the rest for the sweeper."""
+        self._dispatch(job_id, document_ids, batch_size=1)
+
     def sweep(self, limit: int) -> int:
-        """Queue again what waits and is in nobody's hands; return how many documents."""
-        abandoned = self._store.abandoned(limit)
-        for job_id, document_ids in abandoned.items():
-            self.dispatch(job_id, document_ids)
-        return sum(map(len, abandoned.values()))
+        """Queue again what waits and is in nobody's hands; return how many documents.
 
-    def give_up(self, job_id: str, document_ids: Sequence[str], error: BaseException) -> None:
-        """End a batch that failed for good: its documents are tried one by one, a single one has failed.
-
-        Where something was away for too long, trying them one by one would change nothing; a remap's
-        then wait for the sweeper, since nobody waits for them and labels left behind would stay so.
+        Where the queue is long already, a tenth of the limit is: most of what lies there for long has not
+        lost its message but waits behind the others, and what has lost it would stand behind them too.
         """
-        if isinstance(error, Unavailable) and self._store.remap_of(job_id) is not None:
-            return
-        if len(document_ids) > 1 and not isinstance(error, Unavailable):
-            self._dispatch(job_id, document_ids, batch_size=1)
-            return
-        reason = str(error) if isinstance(error, SkimError) else f"{type(error).__name__}: {error}"
-        for document_id in document_ids:
-            self._store.finish_document(job_id, document_id, error=reason)
+        room = max(limit - self._queue.waiting() * self._batch_size, limit // 10, 1)
+        claimed = self._store.claim(
+            room, _CLAIM_SECONDS, max(self._seconds, self._longest_seconds)
+        )
+        for job_id, document_ids in claimed.items():
+            self.dispatch(job_id, document_ids)
+        return sum(map(len, claimed.values()))
 
     def _dispatch(self, job_id: str, document_ids: Sequence[str], batch_size: int) -> None:
         for start in range(0, len(document_ids), batch_size):

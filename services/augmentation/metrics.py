@@ -36,6 +36,7 @@ class StoreCollector(Collector):
         for name, text, value in (
             ("waiting", "Documents that wait to be augmented.", counts.waiting),
             ("failed", "Documents that could not be augmented.", counts.failed),
+            ("dead_letters", "Documents given up, to be replayed or purged.", counts.dead_letters),
             ("labels", "Current augmented labels.", counts.labels),
         ):
             yield GaugeMetricFamily(f"skim_augmentation_{name}", text, value=value)

@@ -20,12 +20,15 @@ class AugmentationSettings(ServerSettings):
     """Tasks a Celery worker works on at once: while one maps, another generates."""
     task_seconds: int = Field(default=300, ge=10)
     """A task is ended after this long; after nine tenths of it it is asked to."""
-    queue_seconds: int = Field(default=600, ge=1)
+    memory_mb: int = Field(default=300, ge=100)
+    """MiB. A worker's process larger than this is replaced after its task; one that wants twice as much gets
+    an error for it, which counts as a failed try of its documents."""
+    lease_seconds: float = Field(default=30.0, ge=1)
+    """What is in a worker's hands is queued again this long after its process was killed. It is renewed three
+    times as often while the process lives."""
+    queue_seconds: int = Field(default=120, ge=1)
     """A document that lies on the queue for longer is put there again, in case its message was lost.
     Where the backlog is simply longer, that costs a message that finds nothing to do."""
-    retries: int = Field(default=20, ge=0)
-    """Further tries when Redis or a service is away, after growing pauses: 20 last about a quarter of
-    an hour. Then the documents have failed."""
     sweep_seconds: float = Field(default=10.0, gt=0)
     """Pause between two looks for documents in nobody's hands."""
     sweep_documents: int = Field(default=1_000, ge=1)

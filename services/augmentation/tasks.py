@@ -5,86 +5,112 @@ Run a worker: `celery -A services.augmentation.tasks worker`.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
+import structlog
 from celery import Celery, Task, signals
-from celery.exceptions import OperationalError, Reject
+from celery.exceptions import OperationalError, TimeLimitExceeded
 
-from services.augmentation.augmenter import Augmenter
+from services.augmentation.augmenter import PAUSE_SECONDS, Augmenter, reason_of
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
+from services.augmentation.worker import Worker
+from shared.circuit_breaker import CircuitBreaker
 from shared.clients import GenerationClient, MappingClient
-from shared.errors import Unavailable
+from shared.errors import SkimError, Unavailable
+from shared.retry_budget import RetryBudget
 from shared.settings import CommonSettings
-from shared.store import RedisStore, Store
+from shared.store import MAX_TRIES, RedisStore, Store
 from shared.telemetry import configure_logging
 
 common, settings = CommonSettings(), AugmentationSettings()
 
-LEASE_MARGIN_SECONDS = 10
-LOST_WORKERS = 3
-"""Times a message may cost a process its life and be tried again."""
+QUEUE = "augmentation"
+VISIBILITY_TIMEOUT = 2 * settings.task_seconds + 60
+"""Redis gives an unacknowledged message to another worker after so many seconds: more than twice the time
+limit, so that it is never one that is being worked on."""
+_CALLS = 2
+"""Of one request to a service, before the worker waits."""
+_log = structlog.get_logger()
 
 app = Celery("augmentation", broker=common.redis_url)
 app.conf.update(
-    task_default_queue="augmentation",
-    # A message is acknowledged when its work is done, so that a worker's death does not lose it ...
+    task_default_queue=QUEUE,
+    # A message is acknowledged when its work is done, so that a worker's death does not lose it. Who died over
+    # what is counted in the store; Celery only brings the message back, and for a message that kills not for ever.
     task_acks_late=True,
-    # ... and a message that kills its worker is tried LOST_WORKERS times more, not for ever. Only if that
-    # cannot be written down does it go back as it is.
     task_retry_on_worker_lost=True,
     task_reject_on_worker_lost=True,
     task_soft_time_limit=settings.task_seconds * 9 // 10,
     task_time_limit=settings.task_seconds,
+    visibility_timeout=VISIBILITY_TIMEOUT,
     broker_transport_options={
-        # Redis gives an unacknowledged message to another worker after this long: twice the time limit,
-        # so that it is never one that is being worked on.
-        "visibility_timeout": 2 * settings.task_seconds + 60,
+        "visibility_timeout": VISIBILITY_TIMEOUT,
         "socket_keepalive": True,
         "health_check_interval": 30,
     },
+    result_backend_transport_options={"visibility_timeout": VISIBILITY_TIMEOUT},
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     task_ignore_result=True,  # the job's record is the result
+    worker_pool="prefork",
     worker_concurrency=settings.workers,
     worker_prefetch_multiplier=1,
+    worker_max_memory_per_child=settings.memory_mb * 1024,
     worker_soft_shutdown_timeout=float(settings.task_seconds) / 10,
     worker_enable_remote_control=False,
     accept_content=["json"],
+    result_accept_content=["json"],
     task_serializer="json",
+    result_serializer="json",
+    event_serializer="json",
 )
 
 
 @app.task(
-    name="augment_batch",
-    autoretry_for=(Unavailable,),
-    retry_kwargs={"max_retries": settings.retries},
-    retry_backoff=2,
-    retry_backoff_max=60,
-    max_retries=LOST_WORKERS,
-    default_retry_delay=5,
+    name="augment_batch", bind=True, max_retries=MAX_TRIES, default_retry_delay=PAUSE_SECONDS
 )
-def augment_batch(job_id: str, document_ids: list[str]) -> None:
+def augment_batch(self: Task[..., Any], job_id: str, document_ids: list[str]) -> None:
     """Augment documents of a job."""
-    _augmenter().augment(job_id, document_ids)
+    with suppress(Unavailable):  # the queue is away as well: the sweeper will see to it
+        _worker().work(job_id, document_ids, self.request.id or "")
+
+
+@signals.task_retry.connect
+def _note_death(request: Any, reason: Any, **_: object) -> None:  # noqa: ANN401  (Celery's own)
+    """Note of a worker's process that died what it had in hands; runs in the main process."""
+    _note(request.id, request.args, reason_of(reason.exc))
 
 
 @signals.task_failure.connect
-def _give_up(
-    sender: Task[..., Any], exception: BaseException, args: Sequence[Any], **_: object
-) -> None:
-    """Settle a batch whose last try failed. Runs in the main process if the worker's is dead."""
-    if isinstance(exception, Reject):
-        return  # the retry could not be queued: the sweeper will
+def _note_end(task_id: str, exception: BaseException, args: Sequence[Any], **_: object) -> None:
+    """Note the same where Celery does not try again: out of time, or out of tries."""
+    is_late = isinstance(exception, TimeLimitExceeded)
+    late = f"it was not done in {settings.task_seconds} seconds, and nothing but its end could stop it"
+    _note(task_id, args, late if is_late else reason_of(exception))
+
+
+def _note(task_id: str, args: Sequence[Any], reason: str) -> None:
     job_id, document_ids = args
-    celery_dispatcher(_store()).give_up(job_id, document_ids, exception)
+    _log.warning("worker_lost", job=job_id, documents=len(document_ids), reason=reason)
+    with suppress(SkimError):  # then the lease runs out, and the try counts all the same
+        RedisStore.at(common.redis_url).blame(job_id, document_ids, task_id, PAUSE_SECONDS, reason)
 
 
 @signals.worker_init.connect
 def _configure_logging(**_: object) -> None:
     configure_logging(common.log_level)
+
+
+@signals.worker_process_init.connect
+def _bound_memory(**_: object) -> None:
+    """Have a process that wants far too much get a `MemoryError` for it, before the machine runs out."""
+    most = 2 * settings.memory_mb * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 class CeleryQueue:
@@ -95,28 +121,58 @@ class CeleryQueue:
         try:
             augment_batch.delay(job_id, list(document_ids))
         except OperationalError as error:
-            raise Unavailable("the queue of the augmentation workers does not answer") from error
+            raise _no_answer() from error
+
+    def waiting(self) -> int:
+        """Return how many messages no worker has taken yet."""
+        with app.connection_for_read() as connection:
+            broken: Any = (*connection.connection_errors, *connection.channel_errors)
+            try:
+                channel: Any = connection.default_channel
+                return int(channel.queue_declare(queue=QUEUE).message_count)
+            except broken as error:
+                raise _no_answer() from error
+
+
+def _no_answer() -> Unavailable:
+    return Unavailable("the queue of the augmentation workers does not answer")
 
 
 def celery_dispatcher(store: Store) -> Dispatcher:
     """Return the dispatcher that queues for our workers."""
     return Dispatcher(
-        store, CeleryQueue(), batch_size=settings.batch_size, seconds=settings.queue_seconds
+        store,
+        CeleryQueue(),
+        batch_size=settings.batch_size,
+        seconds=settings.queue_seconds,
+        longest_seconds=settings.lease_seconds,
     )
 
 
 @cache
-def _store() -> RedisStore:
-    return RedisStore.at(common.redis_url, retries=20, timeout_seconds=10.0)
-
-
-@cache
-def _augmenter() -> Augmenter:
-    """Build this process's augmenter; Celery tries again, so the clients try once."""
-    timeout = common.request_timeout_seconds
-    return Augmenter(
-        _store(),
-        GenerationClient(common.generation_url, timeout_seconds=timeout, attempts=1),
-        MappingClient(common.mapping_url, timeout_seconds=timeout, attempts=1),
-        lease_seconds=settings.task_seconds + LEASE_MARGIN_SECONDS,
+def _worker() -> Worker:
+    """Build this process's worker."""
+    store = RedisStore.at(common.redis_url, retries=20, timeout_seconds=10.0)
+    seconds = common.request_timeout_seconds
+    budget = RetryBudget()
+    augmenter = Augmenter(
+        store,
+        GenerationClient(
+            common.generation_url,
+            timeout_seconds=seconds,
+            attempts=_CALLS,
+            is_wary=True,
+            breaker=CircuitBreaker("generation"),
+            budget=budget,
+        ),
+        MappingClient(
+            common.mapping_url,
+            timeout_seconds=seconds,
+            attempts=_CALLS,
+            is_wary=True,
+            breaker=CircuitBreaker("mapping"),
+            budget=budget,
+        ),
+        lease_seconds=settings.lease_seconds,
     )
+    return Worker(augmenter, celery_dispatcher(store), patience_seconds=settings.task_seconds / 5)

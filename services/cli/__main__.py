@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from services.cli import (
     augment,
     data,
+    dead_letters,
     demo,
     distill,
     evaluate,
@@ -48,6 +49,7 @@ app.command()(generate)
 app.command()(augment.augment)
 augment.labels_app.command("matrix")(matrix.matrix)
 app.add_typer(augment.labels_app, name="labels")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.command("train")(training.train_command)
 app.command()(training.publish)
 app.command()(evaluate.simulate)

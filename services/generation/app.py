@@ -52,6 +52,10 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
             }
         },
     },
+    502: {
+        "description": "A step of the language model failed over these documents",
+        "content": {"application/problem+json": {}},
+    },
     504: {
         "description": "A document was not written by its deadline",
         "content": {"application/problem+json": {}},

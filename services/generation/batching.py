@@ -28,7 +28,7 @@ from services.generation.requests import Ticket
 from services.generation.rows import Job, Row
 from services.generation.sampling import draw_tokens, log_probabilities
 from services.generation.stop_strings import Decode
-from shared.errors import Expired, Unavailable
+from shared.errors import Expired, Unanswered
 
 Logits = NDArray[np.float32]
 
@@ -329,7 +329,7 @@ def _tell_if_cancelled(ticket: Ticket) -> None:
         ticket.fail(CancelledError())
 
 
-def _failure(error: Exception) -> Unavailable:
-    failure = Unavailable(f"a step of the language model failed: {error}")
+def _failure(error: Exception) -> Unanswered:
+    failure = Unanswered(f"a step of the language model failed: {error}")
     failure.__cause__ = error
     return failure

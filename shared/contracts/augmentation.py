@@ -211,6 +211,50 @@ class RemovedDocuments(Contract):
     """Asked for, and not there."""
 
 
+class DeadLetter(Contract):
+    """A document that was given up, and why. It is kept as accepted last, to be replayed or purged."""
+
+    document_id: Identifier
+    job_id: Identifier
+    reason: str
+    tries: int
+    """Of the document alone."""
+    failed_at: datetime
+
+
+class DeadLetters(Contract):
+    """Dead letters by document id."""
+
+    total: int
+    dead_letters: list[DeadLetter]
+    next_cursor: str | None = None
+    """Asks for those that follow; None if none do."""
+
+
+class DeadLettersRequest(Contract):
+    """Which dead letters to replay."""
+
+    document_ids: list[Identifier] | None = Field(
+        default=None, min_length=1, max_length=MAX_DOCUMENTS_PER_REQUEST
+    )
+    """None: all, 1,000 at a time."""
+
+
+class ReplayedDeadLetters(Contract):
+    """What became of a replay."""
+
+    job: Job | None
+    """It has the documents now; None if there were none."""
+    left: int
+    """Dead letters that are still there."""
+
+
+class PurgedDeadLetters(Contract):
+    """What became of a purge."""
+
+    purged: int
+
+
 class Counts(Contract):
     """What the suite has done so far. A document posted twice is one document, accepted twice."""
 
@@ -223,6 +267,8 @@ class Counts(Contract):
     done: int
     failed: int
     cancelled: int = 0
+    dead_letters: int = 0
+    """Documents that were given up, and neither replayed, purged, removed nor accepted again."""
     jobs: dict[JobState, int] = Field(default_factory=dict)
     """How many jobs are in each state."""
 

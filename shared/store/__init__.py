@@ -1,11 +1,21 @@
 """Documents, jobs and augmented labels: in Redis, and in memory for tests."""
 
 from shared.store.memory import MemoryStore
-from shared.store.protocols import MAX_AMONG, Followed, Remap, Revision, Store, Stored
+from shared.store.protocols import (
+    MAX_AMONG,
+    MAX_TRIES,
+    Followed,
+    Remap,
+    Revision,
+    Store,
+    Stored,
+    Taken,
+)
 from shared.store.redis import RedisStore
 
 __all__ = [
     "MAX_AMONG",
+    "MAX_TRIES",
     "Followed",
     "MemoryStore",
     "RedisStore",
@@ -13,4 +23,5 @@ __all__ = [
     "Revision",
     "Store",
     "Stored",
+    "Taken",
 ]

@@ -22,6 +22,7 @@ local function keep(id, content_hash, body, generator, written)
   end
   call('HSET', DOCUMENT .. id, 'content_hash', content_hash, 'body', body)
   call('ZADD', DOCUMENTS, 0, id)
+  forget_death(id)
   if written ~= '' then
     call('HSETNX', SYNTHETIC .. id, content_hash .. ':' .. generator, written)
   end

@@ -42,6 +42,13 @@ ERRORS = f"{_PREFIX}errors:"
 """+ job id. Hash: document id -> why it failed."""
 WAITING = f"{_PREFIX}waiting"
 """Sorted set: job id/document id -> end of its lease in microseconds, 0 without one."""
+TRIES = f"{_PREFIX}tries"
+"""Hash: job id/document id -> JSON {alone, owner, reason} of what was begun and is not finished: tries of the
+document alone, whose hands it is in (empty: nobody's), why its last try failed."""
+DEAD = f"{_PREFIX}dead"
+"""Sorted set, all scores 0, of the documents in the dead letters."""
+DEATHS = f"{_PREFIX}deaths"
+"""Hash: document id -> JSON {job_id, reason, tries, failed_at} of its dead letter."""
 TOTALS = f"{_PREFIX}totals"
 """Hash: running sums (labels, accepted, done, failed, cancelled, and `jobs:` + state), `staged` documents of
 sealed uploads, and those `leaving`: they still have an entry in WAITING, their job was cancelled."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,8 @@ from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
-from shared.store.memory_intake import NO_LEASE, Kept, MemoryIntake
+from shared.store.memory_intake import Kept, MemoryIntake
+from shared.store.memory_work import NO_LEASE, MemoryWork, by_job
 from shared.store.protocols import Followed, Page, Remap, Revision, Stored
 
 
@@ -33,7 +33,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryStore(MemoryIntake):
+class MemoryStore(MemoryIntake, MemoryWork):
     """A `Store` that is gone with its process. Safe to call from several threads.
 
     Args:
@@ -41,12 +41,9 @@ class MemoryStore(MemoryIntake):
     """
 
     def __init__(self, now: Callable[[], datetime] = _utc_now) -> None:
-        super().__init__()
-        self._now = now
-        self._lock = threading.RLock()
+        MemoryWork.__init__(self, now)
+        MemoryIntake.__init__(self)
         self._documents: dict[str, Kept] = {}
-        self._jobs: dict[str, Job] = {}
-        self._waiting: dict[tuple[str, str], datetime] = {}
         self._remaps: dict[str, Remap] = {}
         self._opening: dict[str, str] = {}
         self._followed: Followed | None = None
@@ -61,34 +58,33 @@ class MemoryStore(MemoryIntake):
         """Take documents in hand for a while; return those that still wait."""
         with self._lock:
             if job_id in self._jobs and self._jobs[job_id].state is JobState.CANCELLED:
-                for each in document_ids:
-                    self._waiting.pop((job_id, each), None)
+                self._leave_out(job_id, document_ids)
                 return []
             for each in document_ids:
                 if each not in self._documents:
                     self.finish_document(job_id, each)
             waiting = [each for each in document_ids if (job_id, each) in self._waiting]
-            ends = self._now() + timedelta(seconds=seconds)
-            self._waiting.update({(job_id, each): ends for each in waiting})
+            now = self._now()
+            for each in waiting:
+                if not self._is_in_hands((job_id, each), now):
+                    self._waiting[job_id, each] = now + timedelta(seconds=seconds)
             return waiting
 
     def abandoned(self, limit: int) -> dict[str, list[str]]:
         """Return job id -> waiting documents in nobody's hands."""
         with self._lock:
-            now = self._now()
-            over = sorted((ends, *entry) for entry, ends in self._waiting.items() if ends <= now)
-        jobs: dict[str, list[str]] = {}
-        for _, job_id, document_id in over[:limit]:
-            jobs.setdefault(job_id, []).append(document_id)
-        return jobs
+            return by_job(self._over(self._now())[:limit])
 
     def finish_document(
         self, job_id: str, document_id: str, *, labels: int = 0, error: str | None = None
     ) -> None:
         """Count a waiting document as done or failed, once."""
         with self._lock:
+            tries = self._tries.pop((job_id, document_id), None)
             if self._waiting.pop((job_id, document_id), None) is None:
                 return
+            if error is not None and document_id in self._documents:
+                self._bury(job_id, document_id, error, max(tries.alone, 1) if tries else 1)
             job = self._jobs[job_id]
             self._jobs[job_id] = job.model_copy(
                 update={
@@ -237,8 +233,12 @@ class MemoryStore(MemoryIntake):
             there = [each for each in dict.fromkeys(document_ids) if each in self._documents]
             for document_id in there:
                 del self._documents[document_id]
+                self._deaths.pop(document_id, None)
             self._behind.difference_update(there)
             return there
+
+    def _is_there(self, document_id: str) -> bool:
+        return document_id in self._documents
 
     def remove_labels_of(self, query_ids: Sequence[str], version: int) -> int:
         """Take train queries from every older revision."""
@@ -371,6 +371,7 @@ class MemoryStore(MemoryIntake):
                 done=sum(job.done for job in jobs),
                 failed=sum(job.failed for job in jobs),
                 cancelled=sum(job.cancelled for job in jobs),
+                dead_letters=len(self._deaths),
                 jobs=dict(Counter(job.state for job in jobs)),
             )
 

@@ -6,10 +6,10 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
-from shared.contracts.augmentation import FINAL_STATES, Job, JobKind, JobState, Refusal
+from shared.contracts.augmentation import FINAL_STATES, DeadLetter, Job, JobKind, JobState, Refusal
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import Conflict, InFlight, InvalidInput
@@ -29,9 +29,8 @@ from shared.store.intake import (
     SealedUpload,
     Upload,
 )
+from shared.store.memory_work import NO_LEASE
 from shared.store.protocols import Revision
-
-NO_LEASE = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -81,6 +80,7 @@ class MemoryIntake:
     _documents: dict[str, Kept]
     _jobs: dict[str, Job]
     _waiting: dict[tuple[str, str], datetime]
+    _deaths: dict[str, DeadLetter]
 
     def __init__(self) -> None:
         self._remembered: dict[str, _Remembered] = {}
@@ -293,6 +293,7 @@ class MemoryIntake:
         if kept.document.content_hash != document.content_hash:
             kept.synthetic_queries = {}
         kept.document = document
+        self._deaths.pop(document.id, None)
         if incoming.written is not None:
             kept.synthetic_queries.setdefault(incoming.generator, incoming.written.bare())
         self._waiting[job_id, document.id] = lease

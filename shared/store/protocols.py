@@ -12,6 +12,7 @@ import orjson
 
 from shared.contracts.augmentation import (
     Counts,
+    DeadLetters,
     DocumentLabels,
     ExportedLabel,
     Job,
@@ -25,6 +26,9 @@ from shared.store.intake import Intake
 
 MAX_AMONG = 1_000
 """Train queries of one remap."""
+MAX_TRIES = 3
+"""Of a document alone."""
+UNKNOWN_DEATH = "the worker was killed, or ran out of memory, while it worked on the document"
 MAX_SEEN_OF_A_QUERY = 10_000
 """Documents of a train query that are looked at to find its most similar."""
 
@@ -111,7 +115,61 @@ class Followed:
     """The remap that was begun for it."""
 
 
-class Store(Intake, Protocol):
+@dataclass(frozen=True)
+class Taken:
+    """What of a batch is in a worker's hands, and what of it must be tried alone."""
+
+    document_ids: Sequence[str]
+    apart: Sequence[str]
+
+
+class Work(Protocol):
+    """Who has which documents in hands, and how often they were tried.
+
+    A try counts from before it begins, so that one whose worker was killed counts. Only a try of a document
+    alone counts against it; what was in a batch that died is tried alone from then on, and with `MAX_TRIES`
+    tries it has failed and is a dead letter. An owner is whoever works, by the id of its message.
+    """
+
+    def take(self, job_id: str, document_ids: Sequence[str], owner: str, seconds: float) -> Taken:
+        """Take in hands what waits and is in no other's, and count the try.
+
+        What was removed is done; what had its last try has failed.
+        """
+
+    def renew(self, job_id: str, document_ids: Sequence[str], owner: str, seconds: float) -> None:
+        """Keep what is still the owner's in its hands for that long from now."""
+
+    def hand_back(
+        self, job_id: str, document_ids: Sequence[str], owner: str, seconds: float
+    ) -> None:
+        """Let go of what is still the owner's; its try does not count. The sweeper waits that long."""
+
+    def blame(
+        self, job_id: str, document_ids: Sequence[str], owner: str, seconds: float, reason: str
+    ) -> Sequence[str]:
+        """Let go of what is still the owner's, whose try failed; return what may be tried again.
+
+        The sweeper waits that long. A document whose last try it was has failed.
+        """
+
+    def claim(self, limit: int, seconds: float, longest_seconds: float) -> dict[str, list[str]]:
+        """Return job id -> waiting documents in nobody's hands, and lease them so that no other claims them.
+
+        A lease that ends later than the longest there is counts as none: the clock was put back.
+        """
+
+    def dead_letters(self, limit: int, after: str = "") -> DeadLetters:
+        """Return the dead letters after a document id, in order."""
+
+    def replay(self, document_ids: Sequence[str], limit: int) -> tuple[Job, Sequence[str]] | None:
+        """Accept dead documents anew in a job, all (up to a limit) if none is named; None without any."""
+
+    def purge(self, document_ids: Sequence[str]) -> int:
+        """Forget dead letters, all if none is named; return how many. Their documents stay."""
+
+
+class Store(Intake, Work, Protocol):
     """Keeps documents, jobs and labels. Every call is one step, and safe to repeat.
 
     Each call raises `Unavailable` if the store does not answer, and `Conflict` if what it holds was
@@ -122,9 +180,10 @@ class Store(Intake, Protocol):
         """Return if the store answers."""
 
     def lease(self, job_id: str, document_ids: Sequence[str], seconds: float) -> Sequence[str]:
-        """Take documents in hand for a while; return those that still wait.
+        """Have the sweeper leave documents alone for a while; return those that still wait.
 
-        What was removed is not among them: it is done, with no labels. Nor is anything of a cancelled job.
+        What was removed is not among them: it is done, with no labels. Nor is anything of a cancelled job. What
+        is in a worker's hands stays there for as long as it was taken.
         """
 
     def abandoned(self, limit: int) -> dict[str, list[str]]:
@@ -133,7 +192,10 @@ class Store(Intake, Protocol):
     def finish_document(
         self, job_id: str, document_id: str, *, labels: int = 0, error: str | None = None
     ) -> None:
-        """Count a waiting document as done, or with `error` as failed; later calls change nothing."""
+        """Count a waiting document as done, or with `error` as failed; later calls change nothing.
+
+        What failed is a dead letter, until it is accepted again, replayed, purged or removed.
+        """
 
     def job(self, job_id: str) -> Job:
         """Return a job's record; `NotFound` without one."""

@@ -37,6 +37,7 @@ from shared.store.protocols import (
     Stored,
 )
 from shared.store.redis_intake import RedisIntake
+from shared.store.redis_work import RedisWork, by_job
 
 _PAGE = 200
 _REMEMBERED_REMOVALS = 100_000
@@ -45,7 +46,7 @@ older than the version followed is noted as behind all the same."""
 _CANNOT_WRITE = ("MISCONF", "NOREPLICAS", "MASTERDOWN")
 
 
-class RedisStore(RedisIntake):
+class RedisStore(RedisIntake, RedisWork):
     """A `Store` in Redis. Safe to call from several threads; connects when first asked.
 
     Args:
@@ -53,6 +54,7 @@ class RedisStore(RedisIntake):
     """
 
     def __init__(self, client: redis.Redis) -> None:
+        super().__init__(client)
         self._redis = client
         self._place = _place_of(client)
         self._is_checked = False
@@ -118,11 +120,7 @@ class RedisStore(RedisIntake):
         """Return job id -> waiting documents in nobody's hands."""
         with self._asking():
             entries = self._abandoned(args=[limit])
-        jobs: dict[str, list[str]] = {}
-        for entry in entries:
-            job_id, _, document_id = entry.partition("/")
-            jobs.setdefault(job_id, []).append(document_id)
-        return jobs
+        return by_job(entries)
 
     def finish_document(
         self, job_id: str, document_id: str, *, labels: int = 0, error: str | None = None
@@ -342,8 +340,9 @@ class RedisStore(RedisIntake):
             pipeline = self._redis.pipeline()
             pipeline.zcard(keys.DOCUMENTS)
             pipeline.zcard(keys.WAITING)
+            pipeline.zcard(keys.DEAD)
             pipeline.hgetall(keys.TOTALS)
-            documents, entries, totals = pipeline.execute()
+            documents, entries, dead, totals = pipeline.execute()
         sums = {name: int(value) for name, value in totals.items()}
         return Counts(
             documents=documents,
@@ -353,6 +352,7 @@ class RedisStore(RedisIntake):
             done=sums.get("done", 0),
             failed=sums.get("failed", 0),
             cancelled=sums.get("cancelled", 0),
+            dead_letters=dead,
             jobs={state: sums[f"jobs:{state}"] for state in JobState if sums.get(f"jobs:{state}")},
         )
 

@@ -15,11 +15,16 @@ local PROBABILITY = '{keys.PROBABILITY}'
 local JOBS, JOB, ERRORS = '{keys.JOBS}', '{keys.JOB}', '{keys.ERRORS}'
 local AMONG, OPENING = '{keys.AMONG}', '{keys.OPENING}'
 local WAITING, TOTALS = '{keys.WAITING}', '{keys.TOTALS}'
+local TRIES, DEAD, DEATHS = '{keys.TRIES}', '{keys.DEAD}', '{keys.DEATHS}'
 local FOLLOWED, BEHIND, REMOVED = '{keys.FOLLOWED}', '{keys.BEHIND}', '{keys.REMOVED}'
 local IDEMPOTENCY, GENERATOR = '{keys.IDEMPOTENCY}', '{keys.GENERATOR}'
 local UPLOAD, UPLOADS, UPLOADED = '{keys.UPLOAD}', '{keys.UPLOADS}', '{keys.UPLOADED}'
 local STAGED, SEALED, REFUSALS = '{keys.STAGED}', '{keys.SEALED}', '{keys.REFUSALS}'
 local call = redis.call
+local function forget_death(id)
+  call('HDEL', DEATHS, id)
+  return call('ZREM', DEAD, id)
+end
 local function now(plus)
   local time = call('TIME')
   return string.format('%.0f', time[1] * 1000000 + time[2] + (plus or 0))
@@ -65,11 +70,24 @@ local function judge(job)
   call('HINCRBY', TOTALS, 'jobs:' .. state, 1)
 end
 local function is_cancelled(job) return call('HGET', JOB .. job, 'state') == 'cancelled' end
+local function read_try(entry)
+  local found = call('HGET', TRIES, entry)
+  return found and cjson.decode(found)
+end
+local function bury(job, id, reason, tries)
+  call('ZADD', DEAD, 0, id)
+  call('HSET', DEATHS, id, cjson.encode({job_id = job, reason = reason, tries = tries, failed_at = now()}))
+end
 local function leave_out(job, id)
-  if call('ZREM', WAITING, job .. '/' .. id) == 1 then call('HINCRBY', TOTALS, 'leaving', -1) end
+  local entry = job .. '/' .. id
+  call('HDEL', TRIES, entry)
+  if call('ZREM', WAITING, entry) == 1 then call('HINCRBY', TOTALS, 'leaving', -1) end
 end
 local function finish(job, id, outcome, labels, reason)
-  if call('ZREM', WAITING, job .. '/' .. id) == 0 then return end
+  local entry = job .. '/' .. id
+  local try = read_try(entry)
+  call('HDEL', TRIES, entry)
+  if call('ZREM', WAITING, entry) == 0 then return end
   if is_cancelled(job) then
     call('HINCRBY', TOTALS, 'cancelled', -1)
     call('HINCRBY', TOTALS, 'leaving', -1)
@@ -77,7 +95,12 @@ local function finish(job, id, outcome, labels, reason)
   call('HINCRBY', TOTALS, outcome, 1)
   call('HINCRBY', JOB .. job, outcome, 1)
   call('HINCRBY', JOB .. job, 'labels', labels)
-  if outcome == 'failed' then call('HSET', ERRORS .. job, id, reason) end
+  if outcome == 'failed' then
+    call('HSET', ERRORS .. job, id, reason)
+    if call('EXISTS', DOCUMENT .. id) == 1 then
+      bury(job, id, reason, try and math.max(try.alone, 1) or 1)
+    end
+  end
   judge(job)
 end
 """
@@ -133,7 +156,8 @@ return accepted
 """)
 
 LEASE = working("""
--- job id, microseconds, then document ids; returns those that still wait, none of a cancelled job
+-- job id, microseconds, then document ids; returns those that still wait, none of a cancelled job. What a worker
+-- has in its hands keeps the worker's lease.
 local job, ends, waiting = ARGV[1], now(ARGV[2]), {}
 local is_over = is_cancelled(job)
 for i = 3, #ARGV do
@@ -144,7 +168,9 @@ for i = 3, #ARGV do
     if call('EXISTS', DOCUMENT .. id) == 0 then
       finish(job, id, 'done', 0, '')
     else
-      call('ZADD', WAITING, ends, entry)
+      local try = read_try(entry)
+      local is_in_hands = try and try.owner ~= '' and tonumber(call('ZSCORE', WAITING, entry)) > tonumber(now())
+      if not is_in_hands then call('ZADD', WAITING, ends, entry) end
       waiting[#waiting + 1] = id
     end
   end
@@ -235,6 +261,7 @@ for _, id in ipairs(ARGV) do
     end
     call('DEL', DOCUMENT .. id, SYNTHETIC .. id)
     call('ZREM', BEHIND, id)
+    forget_death(id)
     removed[#removed + 1] = id
   end
 end

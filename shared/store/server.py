@@ -23,8 +23,9 @@ _LOG_TAIL_CHARACTERS = 2_000
 def server_command(folder: Path, port: int) -> list[str]:
     """Return the command line of a server on this machine that keeps its data in `folder`.
 
-    It writes every change to an append-only file and refuses writes when memory is full rather than
-    forget. The folder is made if it is missing.
+    It writes every change to an append-only file before it answers, and refuses writes when memory is full
+    rather than forget. (With `appendfsync everysec` it answers before it writes while a sync is under way, and
+    what it has promised then dies with it.) The folder is made if it is missing.
 
     Raises:
         NotFound: no server program on this machine.
@@ -35,6 +36,7 @@ def server_command(folder: Path, port: int) -> list[str]:
         "--port": str(port),
         "--bind": "127.0.0.1",
         "--appendonly": "yes",
+        "--appendfsync": "always",
         "--maxmemory-policy": "noeviction",
         "--daemonize": "no",
     }

@@ -137,6 +137,7 @@ def test_redis_keeps_every_change_and_forgets_nothing() -> None:
     options = dict(zip(command[1::2], command[2::2], strict=True))
 
     assert options["--appendonly"] == "yes"
+    assert options["--appendfsync"] == "always"
     assert options["--maxmemory-policy"] == "noeviction"
     assert "redis:/data" in SERVICES["redis"]["volumes"]
 

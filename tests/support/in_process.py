@@ -36,8 +36,11 @@ class InProcess(httpx.BaseTransport):
 class ImmediateQueue:
     """Does the work of a message while it is queued, as a worker would a moment later."""
 
-    def __init__(self, work: Callable[[str, Sequence[str]], None]) -> None:
+    def __init__(self, work: Callable[[str, Sequence[str]], object]) -> None:
         self._work = work
 
     def enqueue(self, job_id: str, document_ids: Sequence[str]) -> None:
         self._work(job_id, document_ids)
+
+    def waiting(self) -> int:
+        return 0

@@ -18,3 +18,8 @@ class FakeQueue:
         if self.is_away:
             raise Unavailable("the queue is away")
         self.messages.append((job_id, list(document_ids)))
+
+    def waiting(self) -> int:
+        if self.is_away:
+            raise Unavailable("the queue is away")
+        return len(self.messages)

@@ -1,15 +1,17 @@
+import threading
 from collections.abc import Callable, Sequence
 
 import pytest
+from pydantic import ValidationError
 
-from services.augmentation.augmenter import Augmenter
+from services.augmentation.augmenter import Augmenter, reason_of
 from services.augmentation.sweeper import note_generator_once
 from shared.contracts.augmentation import JobState
 from shared.contracts.document import Document
 from shared.contracts.generation import GeneratedQueries, GenerateResponse, GenerationInfo
 from shared.contracts.mapping import MappedDocument, MapRequest, MapResponse
-from shared.errors import InvalidInput, Unavailable
-from shared.store import MemoryStore
+from shared.errors import InvalidInput, SkimError, Unanswered, Unavailable
+from shared.store import MAX_TRIES, MemoryStore
 from tests.support.documents import document_of, label_of
 
 D1, D2, D3 = (document_of(document_id) for document_id in ("d1", "d2", "d3"))
@@ -23,9 +25,13 @@ class FakeGeneration:
         self.calls: list[list[str]] = []
         self.bad: set[str] = set()
         self.silent: set[str] = set()
+        self.unlucky: set[str] = set()
         self.error: Exception | None = None
+        self.info_error: BaseException | None = None
 
     def info(self) -> GenerationInfo:
+        if self.info_error:
+            raise self.info_error
         return GenerationInfo(
             generator=self.name, adapter="none", temperature=0, top_k=1, max_new_tokens=8
         )
@@ -35,6 +41,8 @@ class FakeGeneration:
         self.calls.append(ids)
         if self.error:
             raise self.error
+        if unanswered := self.unlucky.intersection(ids):
+            raise Unanswered(f"no answer for {', '.join(sorted(unanswered))}")
         if refused := self.bad.intersection(ids):
             raise InvalidInput(f"cannot read {sorted(refused)}")
         return GenerateResponse(
@@ -226,3 +234,111 @@ def test_while_no_generator_answers_the_one_before_counts(
     note_generator_once(store, Away())
 
     assert store.accept([D1]).unchanged == 1
+
+
+def test_what_is_unavailable_does_not_count_as_a_try(
+    store: MemoryStore, generation: FakeGeneration, augmenter: Augmenter
+) -> None:
+    generation.error = Unavailable("generation is away")
+    job = store.accept([D1])
+    for _ in range(2 * MAX_TRIES):
+        with pytest.raises(Unavailable):
+            augmenter.augment(job.id, ["d1"])
+    generation.error = None
+
+    augmenter.augment(job.id, ["d1"])
+
+    assert store.job(job.id).state is JobState.DONE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unanswered("no answer"), MemoryError("too much"), TimeoutError("time is up"), SkimError("?")],
+)
+def test_a_batch_that_failed_is_tried_document_by_document(
+    store: MemoryStore, generation: FakeGeneration, augmenter: Augmenter, error: Exception
+) -> None:
+    job = store.accept([D1, D2])
+    generation.error = error
+    assert augmenter.augment(job.id, ["d1", "d2"]) == []
+    generation.error = None
+
+    assert augmenter.augment(job.id, ["d1", "d2"]) == ["d1", "d2"]
+
+    for each in ("d1", "d2"):
+        augmenter.augment(job.id, [each])
+    assert store.job(job.id).state is JobState.DONE
+
+
+def test_a_document_that_no_one_answers_for_is_a_dead_letter_and_its_neighbour_done(
+    store: MemoryStore, generation: FakeGeneration, augmenter: Augmenter
+) -> None:
+    generation.unlucky = {"d2"}
+    job = store.accept([D1, D2])
+    augmenter.augment(job.id, ["d1", "d2"])
+    augmenter.augment(job.id, ["d1"])
+
+    for _ in range(MAX_TRIES):
+        augmenter.augment(job.id, ["d2"])
+
+    [dead] = store.dead_letters(9).dead_letters
+    assert (dead.document_id, dead.reason, dead.tries) == ("d2", "no answer for d2", MAX_TRIES)
+    assert store.job(job.id).state is JobState.PARTIAL
+    assert len(generation.calls) == 1 + 1 + MAX_TRIES
+
+
+def test_a_generator_that_cannot_say_who_it_is_is_no_documents_fault(
+    store: MemoryStore, generation: FakeGeneration, augmenter: Augmenter
+) -> None:
+    generation.info_error = Unanswered("info broke off")
+    job = store.accept([D1])
+
+    with pytest.raises(Unavailable) as raised:
+        augmenter.augment(job.id, ["d1"])
+
+    assert not isinstance(raised.value, Unanswered)
+    assert store.dead_letters(9).total == 0
+
+
+def test_a_worker_told_to_end_gives_its_documents_back_at_once(
+    store: MemoryStore, generation: FakeGeneration, augmenter: Augmenter
+) -> None:
+    generation.info_error = SystemExit()
+    job = store.accept([D1, D2])
+
+    with pytest.raises(SystemExit):
+        augmenter.augment(job.id, ["d1", "d2"])
+
+    assert store.abandoned(9) == {job.id: ["d1", "d2"]}
+    assert list(store.take(job.id, ["d1", "d2"], "another", 60).document_ids) == ["d1", "d2"]
+
+
+def test_what_is_in_hands_stays_there_while_it_is_worked_on(
+    store: MemoryStore, generation: FakeGeneration, mapping: FakeMapping
+) -> None:
+    renewed = threading.Event()
+
+    class Renewed(MemoryStore):
+        def renew(
+            self, job_id: str, document_ids: Sequence[str], owner: str, seconds: float
+        ) -> None:
+            super().renew(job_id, document_ids, owner, seconds)
+            renewed.set()
+
+    store = Renewed()
+    mapping.before = lambda: renewed.wait(20) and None
+    job = store.accept([D1])
+
+    Augmenter(store, generation, mapping, lease_seconds=0.01).augment(job.id, ["d1"])
+
+    assert renewed.is_set()
+
+
+def test_a_reason_holds_no_text_of_a_document() -> None:
+    with pytest.raises(ValidationError) as raised:
+        GenerateResponse.model_validate({"generator": "g", "results": "secret text"})
+
+    reason = reason_of(raised.value)
+
+    assert reason.startswith("an answer that is not our contract: results: ")
+    assert "secret" not in reason

@@ -2,8 +2,8 @@ import pytest
 
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.sweeper import sweep_once
-from shared.contracts.augmentation import Job, JobState
-from shared.errors import SkimError, Unavailable
+from shared.contracts.augmentation import Job
+from shared.errors import Unavailable
 from shared.store import MemoryStore
 from tests.support.documents import document_of
 from tests.support.queues import FakeQueue
@@ -55,30 +55,27 @@ def test_a_sweep_is_bounded(queue: FakeQueue, dispatcher: Dispatcher, job: Job) 
     assert sweep_once(dispatcher, 2) == 1
 
 
-def test_a_batch_that_failed_for_good_is_tried_document_by_document(
+def test_two_sweepers_queue_what_waits_once(
     store: MemoryStore, queue: FakeQueue, dispatcher: Dispatcher, job: Job
 ) -> None:
-    dispatcher.give_up(job.id, IDS, RuntimeError("the worker died"))
+    other = Dispatcher(store, queue, batch_size=2, seconds=60)
+
+    assert sweep_once(dispatcher, 10) + sweep_once(other, 10) == 3
+    assert sorted(each for _, ids in queue.messages for each in ids) == IDS
+
+
+def test_where_the_queue_is_long_a_sweep_puts_little_on_it(
+    store: MemoryStore, queue: FakeQueue, dispatcher: Dispatcher
+) -> None:
+    store.accept([document_of(f"d{number:03}") for number in range(100)])
+    queue.messages = [("backlog", ["b1", "b2"])] * 20
+
+    assert sweep_once(dispatcher, 40) == 4
+
+
+def test_suspects_are_queued_each_alone(
+    queue: FakeQueue, dispatcher: Dispatcher, job: Job
+) -> None:
+    dispatcher.dispatch_apart(job.id, IDS)
 
     assert [ids for _, ids in queue.messages] == [["d1"], ["d2"], ["d3"]]
-    assert store.job(job.id).failed == 0
-
-
-def test_a_document_that_failed_alone_has_failed_and_says_why(
-    store: MemoryStore, queue: FakeQueue, dispatcher: Dispatcher, job: Job
-) -> None:
-    dispatcher.give_up(job.id, ["d1"], RuntimeError("the worker died"))
-    dispatcher.give_up(job.id, ["d2"], SkimError("refused"))
-
-    assert queue.messages == []
-    assert store.job(job.id).errors == {"d1": "RuntimeError: the worker died", "d2": "refused"}
-
-
-def test_documents_whose_service_stayed_away_have_failed_together(
-    store: MemoryStore, queue: FakeQueue, dispatcher: Dispatcher, job: Job
-) -> None:
-    dispatcher.give_up(job.id, IDS, Unavailable("generation is away"))
-
-    assert queue.messages == []
-    assert store.job(job.id).state is JobState.FAILED
-    assert set(store.job(job.id).errors.values()) == {"generation is away"}

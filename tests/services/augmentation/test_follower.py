@@ -284,9 +284,11 @@ def test_a_remap_outlasts_a_mapping_that_stays_away(suite: Suite) -> None:
     suite.mapping.put("q-wind", "wind")
     suite.follower.follow()
     [(job_id, document_ids)] = suite.queue.messages
+    suite.mapping.is_away = True
+    with pytest.raises(Unavailable):
+        suite.work()
+    suite.mapping.is_away = False
     suite.queue.messages.clear()
-
-    suite.dispatcher.give_up(job_id, document_ids, Unavailable("mapping is away"))
 
     assert suite.store.job(job_id).failed == 0
     suite.store.lease(job_id, document_ids, 0)

@@ -1,28 +1,45 @@
-from services.augmentation.tasks import LOST_WORKERS, app, augment_batch, settings
-from shared.errors import Unavailable
+from services.augmentation.augmenter import PAUSE_SECONDS
+from services.augmentation.tasks import VISIBILITY_TIMEOUT, app, augment_batch, settings
+from shared.store import MAX_TRIES
 
 
 def test_a_message_is_redelivered_only_after_its_task_must_be_over() -> None:
-    visibility_timeout = app.conf.broker_transport_options["visibility_timeout"]
+    conf = app.conf
+    places = [
+        conf.visibility_timeout,
+        conf.broker_transport_options["visibility_timeout"],
+        conf.result_backend_transport_options["visibility_timeout"],
+    ]
 
-    assert app.conf.task_soft_time_limit < app.conf.task_time_limit
-    assert 2 * app.conf.task_time_limit < visibility_timeout
-    assert augment_batch.retry_backoff_max < visibility_timeout
+    assert places == [VISIBILITY_TIMEOUT] * 3
+    assert conf.task_soft_time_limit < conf.task_time_limit
+    assert 2 * conf.task_time_limit < VISIBILITY_TIMEOUT
+    assert augment_batch.default_retry_delay == PAUSE_SECONDS < VISIBILITY_TIMEOUT
 
 
 def test_a_dead_worker_costs_no_message_and_a_deadly_message_ends() -> None:
     assert app.conf.task_acks_late
     assert app.conf.task_retry_on_worker_lost
     assert app.conf.task_reject_on_worker_lost
+    assert augment_batch.max_retries == MAX_TRIES
+
+
+def test_a_worker_takes_one_message_at_a_time_and_stops_softly() -> None:
     assert app.conf.worker_prefetch_multiplier == 1
-    assert augment_batch.max_retries == LOST_WORKERS
+    assert app.conf.worker_pool == "prefork"
+    assert 0 < app.conf.worker_soft_shutdown_timeout < settings.task_seconds
 
 
-def test_only_what_is_unavailable_is_tried_again() -> None:
-    assert augment_batch.autoretry_for == (Unavailable,)
-    assert augment_batch.retry_kwargs == {"max_retries": settings.retries}
+def test_a_process_that_has_grown_is_replaced() -> None:
+    assert app.conf.worker_max_memory_per_child == settings.memory_mb * 1024
+
+
+def test_only_the_store_decides_how_often_something_is_tried() -> None:
+    assert getattr(augment_batch, "autoretry_for", ()) == ()
 
 
 def test_messages_are_json_only() -> None:
-    assert app.conf.accept_content == ["json"]
-    assert app.conf.task_serializer == "json"
+    conf = app.conf
+
+    assert conf.accept_content == conf.result_accept_content == ["json"]
+    assert {conf.task_serializer, conf.result_serializer, conf.event_serializer} == {"json"}

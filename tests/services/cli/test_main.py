@@ -66,7 +66,8 @@ def test_help_lists_the_commands() -> None:
     assert finished.returncode == 0
     for command in (
         *("demo", "up", "down", "status", "data", "models", "mapping", "generate"),
-        *("augment", "labels", "distill", "train", "publish", "evaluate", "search", "keys"),
+        *("augment", "labels", "distill", "dead-letters", "train", "publish", "evaluate"),
+        *("search", "keys"),
     ):
         assert f" {command} " in finished.stdout
 

@@ -33,10 +33,19 @@ policy = st.sampled_from(["", "p1", "p2"])
 queries = st.lists(st.sampled_from(["q1", "q2"]), min_size=1, unique=True)
 remap = st.builds(Remap, st.just(()) | queries.map(tuple))
 job = st.integers(min_value=0, max_value=3)
+some = st.lists(st.sampled_from(["d1", "d2", "d9"]), min_size=1, unique=True)
+owner = st.sampled_from(["one", "other"])
 operation = st.one_of(
     st.tuples(st.just("accept"), st.lists(document, min_size=1, unique_by=lambda each: each.id)),
     st.tuples(st.just("lease"), job, document, st.sampled_from([0, 60])),
     st.tuples(st.just("finish"), job, document, st.none() | st.text(max_size=3)),
+    st.tuples(st.just("take"), job, some, owner, st.sampled_from([0, 60])),
+    st.tuples(st.just("renew"), job, some, owner, st.sampled_from([0, 60])),
+    st.tuples(st.just("hand_back"), job, some, owner, st.sampled_from([0, 60])),
+    st.tuples(st.just("blame"), job, some, owner),
+    st.tuples(st.just("claim")),
+    st.tuples(st.just("replay"), some | st.just([]), st.integers(min_value=1, max_value=2)),
+    st.tuples(st.just("purge"), some),
     st.tuples(st.just("put"), document, generator, st.lists(st.sampled_from("abc"), max_size=2)),
     st.tuples(st.just("write"), document, generator, labels, version, policy),
     st.tuples(st.just("remove"), st.lists(st.sampled_from(["d1", "d2", "d9"]), max_size=2)),
@@ -120,6 +129,10 @@ class Driver:
             "stored": self.store.stored(["d1", "d2", "d9"]),
             "documents": [self.store.documents_of(id_) for id_ in ("q1", "q2", "q3")],
             "counts": self.store.counts(),
+            "dead": [
+                (each.document_id, self.jobs.index(each.job_id), each.reason, each.tries)
+                for each in self.store.dead_letters(9).dead_letters
+            ],
             "abandoned": {
                 self.jobs.index(job_id): sorted(document_ids)
                 for job_id, document_ids in self.store.abandoned(99).items()
@@ -237,6 +250,33 @@ class Driver:
 
     def _lease(self, job: int, document: Document, seconds: float) -> object:
         return list(self.store.lease(self._id(job), [document.id], seconds))
+
+    def _take(self, job: int, ids: list[str], owner: str, seconds: float) -> object:
+        taken = self.store.take(self._id(job), ids, owner, seconds)
+        return list(taken.document_ids), list(taken.apart)
+
+    def _renew(self, job: int, ids: list[str], owner: str, seconds: float) -> None:
+        self.store.renew(self._id(job), ids, owner, seconds)
+
+    def _hand_back(self, job: int, ids: list[str], owner: str, seconds: float) -> None:
+        self.store.hand_back(self._id(job), ids, owner, seconds)
+
+    def _blame(self, job: int, ids: list[str], owner: str) -> object:
+        return list(self.store.blame(self._id(job), ids, owner, 60, "odd"))
+
+    def _claim(self) -> object:
+        claimed = self.store.claim(99, 60, 600)
+        return {self.jobs.index(job_id): sorted(ids) for job_id, ids in claimed.items()}
+
+    def _replay(self, ids: list[str], limit: int) -> object:
+        found = self.store.replay(ids, limit)
+        if found is None:
+            return None
+        self.jobs.append(found[0].id)
+        return list(found[1])
+
+    def _purge(self, ids: list[str]) -> object:
+        return self.store.purge(ids)
 
     def _finish(self, job: int, document: Document, error: str | None) -> None:
         self.store.finish_document(self._id(job), document.id, labels=2, error=error)

@@ -336,6 +336,7 @@ def test_counts_add_up(store: Store) -> None:
         waiting=1,
         done=1,
         failed=1,
+        dead_letters=1,
         jobs={JobState.PARTIAL: 1, JobState.ACCEPTED: 1},
     )
 

@@ -1,0 +1,144 @@
+"""Runs rows, each on a suite of its own, and compares their labels with those of an undisturbed run."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from shared.contracts.document import Document
+from shared.errors import SkimError
+from tests.chaos.documents import document_of
+from tests.chaos.judge import Labels, Verdict, judge
+from tests.chaos.poster import Poster
+from tests.chaos.rows import ROWS, Row
+from tests.chaos.suite import Suite
+
+Figures = dict[str, str | int | float | bool]
+_SETTLE_SECONDS = 180.0
+_POST_SECONDS_PER_FAULT = 2.5
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The labels of an undisturbed run."""
+
+    documents: Sequence[Document]
+    verdict: Verdict
+    seconds: float
+
+    @classmethod
+    def of(cls, documents: int, folder: Path) -> Self:
+        """Run undisturbed."""
+        seconds, verdict, posted = _run(ROWS["undisturbed"], documents, folder)
+        return cls(posted, verdict, seconds)
+
+    def figures(self) -> Figures:
+        """Return its row."""
+        return _figures(
+            "undisturbed", self.documents, self.verdict, self.verdict.labels, [], self.seconds
+        )
+
+
+def run_rows(names: Sequence[str], documents: int, folder: Path) -> Iterator[Figures]:
+    """Yield the figures of rows; the reference is run first, whether it was asked for or not.
+
+    Args:
+        names: of `ROWS`.
+        documents: ordinary ones of a row.
+        folder: of data and logs; those of green rows are removed.
+    """
+    largest = max(ROWS[name].share for name in names)
+    reference = Reference.of(documents * largest, folder / "undisturbed")
+    for name in names:
+        if name == "undisturbed":
+            yield reference.figures()
+        else:
+            yield run_row(name, ROWS[name], documents, reference, folder / name)
+
+
+def run_row(name: str, row: Row, documents: int, reference: Reference, folder: Path) -> Figures:
+    """Return the figures of one row; its folder is removed if it is green."""
+    seconds, verdict, posted = _run(row, documents * row.share, folder)
+    labels = reference.verdict.labels
+    figures = _figures(name, posted, verdict, labels, row.poison, seconds)
+    if is_green(figures):
+        shutil.rmtree(folder)
+    return figures
+
+
+def is_green(figures: Figures) -> bool:
+    """Whether a row is as promised."""
+    return (
+        figures["lost"] == figures["duplicate_effects"] == 0
+        and figures["labels_equal_reference"] is True
+        and figures["dead_letters"] == figures["dead_letters_expected"]
+    )
+
+
+def _run(row: Row, number: int, folder: Path) -> tuple[float, Verdict, list[Document]]:
+    documents = [document_of(each) for each in range(number)]
+    middle = number // 2
+    documents[middle:middle] = row.poison  # among neighbours, not in a batch of their own
+    began = time.monotonic()
+    with Suite(folder, apis=row.apis, sweepers=row.sweepers) as suite:
+        lasts = row.seconds or row.times * _POST_SECONDS_PER_FAULT
+        poster = Poster(suite, documents, lasts)
+        poster.start()
+        try:
+            _disturb(suite, row)
+            suite.until(lambda: not poster.is_alive(), _SETTLE_SECONDS, "not all was accepted")
+            _settle(suite)
+        finally:
+            poster.stop()
+        accepted = documents[: poster.accepted]
+        return time.monotonic() - began, judge(suite, accepted), accepted
+
+
+def _disturb(suite: Suite, row: Row) -> None:
+    ends = time.monotonic() + row.seconds
+    done = 0
+    while done < row.times or time.monotonic() < ends:
+        suite.until_busy()
+        for fault in (row.fault, *row.also):
+            fault(suite)
+            suite.rest(row.pause_seconds)
+        done += 1
+
+
+def _settle(suite: Suite) -> None:
+    def is_settled() -> bool:
+        try:
+            return suite.store.counts().waiting == 0
+        except SkimError:
+            return False
+
+    try:
+        suite.until(is_settled, _SETTLE_SECONDS, "documents still wait")
+    except SkimError:
+        return  # what waits is lost, says the judge
+
+
+def _figures(
+    name: str,
+    documents: Sequence[Document],
+    verdict: Verdict,
+    reference: Labels,
+    poison: Sequence[Document],
+    seconds: float,
+) -> Figures:
+    posted = {each.id for each in documents} - verdict.dead
+    expected = frozenset(each for each in reference if each[1] in posted)
+    return {
+        "name": name,
+        "accepted": len(documents),
+        "lost": verdict.lost,
+        "duplicate_effects": verdict.duplicate_effects,
+        "labels_equal_reference": verdict.labels == expected,
+        "dead_letters": len(verdict.dead),
+        "dead_letters_expected": len(poison),
+        "seconds": round(seconds, 1),
+    }

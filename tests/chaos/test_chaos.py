@@ -1,0 +1,66 @@
+"""Nothing accepted is lost, whatever is killed. All rows: `pytest -m chaos`; by default a short version of some."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.documents import KILL, poison_of
+from tests.chaos.rows import ROWS, Row
+from tests.chaos.run import Figures, Reference, is_green, run_row
+
+SHORT = Row(
+    ROWS["worker_group_kill"].fault,
+    times=2,
+    also=(ROWS["redis_kill"].fault, ROWS["queue_flushed"].fault, ROWS["generation_down"].fault),
+    poison=[poison_of(KILL)],
+    sweepers=2,
+)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """An undisturbed run of the most documents that a row has."""
+    most = 400 * max(row.share for row in ROWS.values())
+    return Reference.of(most, tmp_path_factory.mktemp("reference"))
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("name", ROWS)
+def test_nothing_accepted_is_lost(name: str, reference: Reference, tmp_path: Path) -> None:
+    figures = run_row(name, ROWS[name], 400, reference, tmp_path / name)
+
+    assert is_green(figures), figures
+
+
+def test_nothing_accepted_is_lost_in_short(tmp_path: Path) -> None:
+    """Workers and Redis are killed, the queue is flushed, generation goes away, a document kills."""
+    reference = Reference.of(48, tmp_path / "reference")
+
+    figures = run_row("short", replace(SHORT, times=1), 48, reference, tmp_path / "short")
+
+    assert is_green(figures), figures
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lost": 1},
+        {"duplicate_effects": 1},
+        {"labels_equal_reference": False},
+        {"dead_letters": 1},
+    ],
+)
+def test_a_row_that_lost_anything_is_not_green(wrong: Figures) -> None:
+    right: Figures = {
+        "lost": 0,
+        "duplicate_effects": 0,
+        "labels_equal_reference": True,
+        "dead_letters": 0,
+        "dead_letters_expected": 0,
+    }
+
+    assert is_green(right)
+    assert not is_green({**right, **wrong})
