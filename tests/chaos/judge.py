@@ -49,7 +49,7 @@ def _duplicates(
     found = abs(counts.accepted - counts.done - counts.failed - counts.waiting)
     found += abs(counts.labels - len(exported))
     found += len(exported) - len({(each.query_id, each.document_id) for each in exported})
-    for job in suite.store.recent_jobs(_MANY):
+    for job in suite.store.jobs(_MANY)[0]:
         found += max(0, job.done + job.failed - job.documents)
         found += (
             job.kind is JobKind.REMAP

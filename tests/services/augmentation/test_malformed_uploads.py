@@ -179,4 +179,4 @@ def test_a_malformed_upload_is_one_clear_problem_and_nothing_is_kept(
     assert problem["type"].startswith("urn:skim:problem:")
     assert 0 < len(problem["detail"]) < 500
     assert store.counts().documents == 0
-    assert store.recent_jobs(1) == []
+    assert store.jobs(1)[0] == []
