@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import redis
@@ -159,7 +160,8 @@ def _check(service: Service, documents: int) -> None:
 
 
 def _used_bytes(store: redis.Redis) -> int:
-    return int(store.info("memory")["used_memory"])  # type: ignore[index]
+    memory: Any = store.info("memory")
+    return int(memory["used_memory"])
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -121,7 +121,7 @@ def intake_routes(
             return Response(status_code=_CLIENT_LEFT)
         if not is_replay:
             metrics.accepted.inc(job.documents)
-        taking = asyncio.create_task(asyncio.to_thread(uploads.take_in, job.id))
+        taking = asyncio.create_task(uploads.take_in(job.id))
         return StreamingResponse(
             _once_taken_in(taking, AcceptedJob.model_validate(job.model_dump())),
             status_code=202,
