@@ -24,7 +24,6 @@ from shared.contracts.augmentation import (
     AcceptedJob,
     DocumentsRequest,
     Job,
-    UploadedDocument,
     Verdict,
 )
 from shared.contracts.document import Document
@@ -38,20 +37,7 @@ _PATIENCE_SECONDS = 5.0
 _CLIENT_LEFT = 499
 """Status of an answer that nobody reads, for the metrics (as nginx has it)."""
 _PATH = "/v1/documents"
-_BODY = {
-    "requestBody": {
-        "content": {
-            NDJSON: {
-                "schema": {
-                    "description": "A document a line",
-                    **UploadedDocument.model_json_schema(
-                        ref_template="#/components/schemas/{model}"
-                    ),
-                }
-            }
-        }
-    }
-}
+_BODY: dict[str, Any] = {"requestBody": {"content": {NDJSON: {}}}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     409: {
         "description": "An upload with this Idempotency-Key is under way; see Retry-After",
@@ -146,8 +132,9 @@ def intake_routes(
     ) -> AcceptedJob:
         """Take in one document, several as `{"documents": [...]}`, or any number as NDJSON.
 
-        JSON is accepted whole or refused whole. As `application/x-ndjson`, a document a line, the body may have
-        any length: a line that is no document is refused by itself (`refusals`), and nothing runs before the
+        JSON is accepted whole or refused whole. As `application/x-ndjson`, a document a line (with
+        `synthetic_queries` beside its other members, if `?generator=` says who wrote them), the body may have any
+        length: a line that is no document is refused by itself (`refusals`), and nothing runs before the
         last line has come. Such an upload that broke off goes on where it stopped if the same body comes again
         under the same `Idempotency-Key`. Documents that have labels of the current generator for the same
         content are unchanged and done at once. The job says how the others fare.
