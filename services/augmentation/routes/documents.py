@@ -37,7 +37,18 @@ _PATIENCE_SECONDS = 5.0
 _CLIENT_LEFT = 499
 """Status of an answer that nobody reads, for the metrics (as nginx has it)."""
 _PATH = "/v1/documents"
-_BODY: dict[str, Any] = {"requestBody": {"content": {NDJSON: {}}}}
+_UPLOADS: dict[str, Any] = {
+    "requestBody": {"content": {NDJSON: {}}},
+    "parameters": [
+        {
+            "name": "generator",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string", "maxLength": 200},
+            "description": "Wrote the synthetic queries that lines bring.",
+        }
+    ],
+}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     409: {
         "description": "An upload with this Idempotency-Key is under way; see Retry-After",
@@ -63,9 +74,7 @@ IdempotencyKey = Annotated[
     Header(description="Names this request: sent again with the same body, it is answered again."),
 ]
 Digest = Annotated[str, Depends(_digest_of)]
-GeneratorName = Annotated[
-    str, Query(max_length=200, description="Wrote the synthetic queries that lines bring.")
-]
+GeneratorName = Annotated[str, Query(max_length=200)]
 
 
 def is_upload(scope: Scope) -> bool:
@@ -123,7 +132,7 @@ def intake_routes(
         route_class_override=_UploadRoute,
     )
 
-    @router.post(_PATH, status_code=202, responses=_RESPONSES, openapi_extra=_BODY)
+    @router.post(_PATH, status_code=202, responses=_RESPONSES, openapi_extra=_UPLOADS)
     def post_documents(
         body: DocumentsBody,
         response: Response,
