@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import httpx
 import redis
@@ -67,25 +68,42 @@ def measure(documents: int) -> Figures:
             redis.Redis.from_url(server.url) as store,
         ):
             _upload(service, "warm", _WARM_UP_DOCUMENTS)
-            before = _used_bytes(store)
+            before, worked = _Store.of(store), service.cpu_seconds()
             memory = Memory(service)
             with memory:
                 seconds = _upload(service, "d", documents)
-            used = _used_bytes(store) - before
+            worked, after = service.cpu_seconds() - worked, _Store.of(store)
             _check(service, documents + _WARM_UP_DOCUMENTS)
-    return figures_of(documents, seconds, memory.samples, used)
+    return figures_of(documents, seconds, memory.samples) | {
+        "api_cpu_us_per_document": round(worked / documents * 1e6, 1),
+        "store_cpu_us_per_document": round(
+            (after.cpu_seconds - before.cpu_seconds) / documents * 1e6, 1
+        ),
+        "store_bytes_per_document": round((after.bytes - before.bytes) / documents),
+    }
 
 
-def figures_of(
-    documents: int, seconds: float, samples: Sequence[int], store_bytes: int
-) -> Figures:
-    """Return what is printed.
+class _Store(NamedTuple):
+    """What the store has used so far."""
+
+    bytes: int
+    cpu_seconds: float
+
+    @classmethod
+    def of(cls, client: redis.Redis) -> Self:
+        memory: Any = client.info("memory")
+        cpu: Any = client.info("cpu")
+        worked = float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
+        return cls(int(memory["used_memory"]), worked)
+
+
+def figures_of(documents: int, seconds: float, samples: Sequence[int]) -> Figures:
+    """Return speed and memory.
 
     Args:
         documents: how many were uploaded.
         seconds: from the first byte to the answer.
         samples: resident bytes of the service, evenly over that time.
-        store_bytes: by which the store grew.
     """
     early = samples[: max(len(samples) // 10, 1)]
     return {
@@ -95,7 +113,6 @@ def figures_of(
         "api_rss_mb_before": round(samples[0] / _MEBIBYTE, 1),
         "api_rss_mb_after_a_tenth": round(max(early) / _MEBIBYTE, 1),
         "api_peak_rss_mb": round(max(samples) / _MEBIBYTE, 1),
-        "store_bytes_per_document": round(store_bytes / documents),
     }
 
 
@@ -156,10 +173,6 @@ def _check(service: Service, documents: int) -> None:
     counts = Counts.model_validate_json(answer.content)
     if (counts.documents, counts.waiting) != (documents, documents):
         raise Conflict(f"of {documents} documents {counts.waiting} wait")
-
-
-def _used_bytes(store: redis.Redis) -> int:
-    return int(store.info("memory")["used_memory"])
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

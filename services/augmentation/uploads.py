@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 import structlog
@@ -98,36 +98,36 @@ class Uploads:
             raise
         return await asyncio.to_thread(self._store.accepted, opened.job_id), False
 
-    def take_in(self, job_id: str) -> None:
-        """Take in and queue what is staged of a sealed upload, here and now."""
-        take_in_all(
-            self._store,
-            self._dispatcher,
-            job_id,
-            queue_documents=self._settings.queue_documents,
+    async def take_in(self, job_id: str) -> None:
+        """Take in and queue what is staged of a sealed upload."""
+        pages = taking_in(
+            self._store, self._dispatcher, job_id, queue_documents=self._settings.queue_documents
         )
+        while await asyncio.to_thread(next, pages, None) is not None:
+            pass  # page by page, so that one upload keeps no thread for minutes
 
 
-def take_in_all(store: Store, dispatcher: Dispatcher, job_id: str, *, queue_documents: int) -> int:
-    """Take in what is staged of a sealed upload; return how many documents wait now.
+def taking_in(
+    store: Store, dispatcher: Dispatcher, job_id: str, *, queue_documents: int
+) -> Iterator[int]:
+    """Take in what is staged of a sealed upload page by page; yield how many documents of each wait now.
 
     The first are queued, the others are left to the sweeper, as is everything while the store or the queue
     is away: what is sealed is not lost.
     """
-    taken, is_last = 0, False
+    free, is_last = queue_documents, False
     try:
         while not is_last:
             document_ids, is_last = store.take_in(job_id, _PAGE)
-            first = document_ids[: max(queue_documents - taken, 0)]
-            taken += len(document_ids)
-            if not _is_queued(dispatcher, job_id, first):
-                queue_documents = 0
+            is_queued = _queue(dispatcher, job_id, document_ids[:free])
+            free = max(free - len(document_ids), 0) if is_queued else 0
+            yield len(document_ids)
     except Unavailable as error:
         _log.warning("taking_in_broke_off", job=job_id, reason=str(error))
-    return taken
 
 
-def _is_queued(dispatcher: Dispatcher, job_id: str, document_ids: Sequence[str]) -> bool:
+def _queue(dispatcher: Dispatcher, job_id: str, document_ids: Sequence[str]) -> bool:
+    """Queue documents if that can be done now."""
     try:
         dispatcher.dispatch(job_id, document_ids)
     except Unavailable as error:
@@ -142,7 +142,7 @@ def tend_once(store: Store, dispatcher: Dispatcher, *, queue_documents: int) -> 
         if dropped := store.drop_expired_uploads(_DROPPED_AT_ONCE):
             _log.info("uploads_dropped", uploads=dropped)
         for job_id in store.sealed_uploads():
-            taken = take_in_all(store, dispatcher, job_id, queue_documents=queue_documents)
+            taken = sum(taking_in(store, dispatcher, job_id, queue_documents=queue_documents))
             _log.info("upload_taken_in", job=job_id, documents=taken)
     except Unavailable as error:
         _log.warning("uploads_not_tended", reason=str(error))

@@ -11,21 +11,26 @@ _ROW = 5
 _INTAKE = f"""
 local ROW, MAX_REFUSALS = {_ROW}, {MAX_REFUSALS}
 local function is_unchanged(id, content_hash)
+  -- Returns the content hash before, too.
   local kept = call('HMGET', DOCUMENT .. id, 'content_hash', 'revision')
-  if kept[1] ~= content_hash or not kept[2] then return false end
+  if kept[1] ~= content_hash or not kept[2] then return false, kept[1] end
   local of = call('HMGET', PROVENANCE .. id .. ':' .. kept[2], '@of', '@')
-  return of[1] == content_hash and cjson.decode(of[2]).generator == call('GET', GENERATOR)
+  local is_current = of[1] == content_hash and cjson.decode(of[2]).generator == call('GET', GENERATOR)
+  return is_current, kept[1]
 end
-local function keep(id, content_hash, body, generator, written)
-  if call('HGET', DOCUMENT .. id, 'content_hash') ~= content_hash then
-    call('DEL', SYNTHETIC .. id)
-  end
+local function take(entry, lease, id, content_hash, body, generator, written)
+  -- Keeps a document and lets the entry wait; returns false, and does nothing, if it is unchanged.
+  local is_current, before = is_unchanged(id, content_hash)
+  if is_current then return false end
+  if before and before ~= content_hash then call('DEL', SYNTHETIC .. id) end
   call('HSET', DOCUMENT .. id, 'content_hash', content_hash, 'body', body)
   call('ZADD', DOCUMENTS, 0, id)
   forget_death(id)
   if written ~= '' then
     call('HSETNX', SYNTHETIC .. id, content_hash .. ':' .. generator, written)
   end
+  call('ZADD', WAITING, lease, entry)
+  return true
 end
 local function begin_with(job, documents, unchanged)
   begin(job, 'augment', documents)
@@ -76,12 +81,8 @@ end
 if call('EXISTS', JOB .. job) == 0 then
   local as_is = {}
   for i = 5, #ARGV, ROW do
-    local id, content_hash, body, generator, written = unpack(ARGV, i, i + ROW - 1)
-    if is_unchanged(id, content_hash) then
+    if not take(job .. '/' .. ARGV[i], 0, unpack(ARGV, i, i + ROW - 1)) then
       as_is[#as_is + 1] = (i - 5) / ROW + 1
-    else
-      keep(id, content_hash, body, generator, written)
-      call('ZADD', WAITING, 0, job .. '/' .. id)
     end
   end
   begin_with(job, (#ARGV - 4) / ROW, #as_is)
@@ -175,15 +176,12 @@ TAKE_IN = _taking_in("""
 -- job id, documents; returns 1 if none is left staged, else 0, then those that wait now
 local job, last = ARGV[1], ARGV[2] * ROW - 1
 if not call('ZSCORE', SEALED, job) then return {1} end
-local rows, taken, unchanged = call('LRANGE', STAGED .. job, 0, last), {0}, 0
+local rows, taken, unchanged, lease = call('LRANGE', STAGED .. job, 0, last), {0}, 0, now()
 for i = 1, #rows, ROW do
-  local id, content_hash, body, generator, written = unpack(rows, i, i + ROW - 1)
-  if is_unchanged(id, content_hash) then
-    unchanged = unchanged + 1
+  if take(job .. '/' .. rows[i], lease, unpack(rows, i, i + ROW - 1)) then
+    taken[#taken + 1] = rows[i]
   else
-    keep(id, content_hash, body, generator, written)
-    call('ZADD', WAITING, now(), job .. '/' .. id)
-    taken[#taken + 1] = id
+    unchanged = unchanged + 1
   end
 end
 if #rows > 0 then

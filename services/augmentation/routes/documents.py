@@ -24,7 +24,6 @@ from shared.contracts.augmentation import (
     AcceptedJob,
     DocumentsRequest,
     Job,
-    UploadedDocument,
     Verdict,
 )
 from shared.contracts.document import Document
@@ -38,19 +37,17 @@ _PATIENCE_SECONDS = 5.0
 _CLIENT_LEFT = 499
 """Status of an answer that nobody reads, for the metrics (as nginx has it)."""
 _PATH = "/v1/documents"
-_BODY = {
-    "requestBody": {
-        "content": {
-            NDJSON: {
-                "schema": {
-                    "description": "A document a line",
-                    **UploadedDocument.model_json_schema(
-                        ref_template="#/components/schemas/{model}"
-                    ),
-                }
-            }
+_UPLOADS: dict[str, Any] = {
+    "requestBody": {"content": {NDJSON: {}}},
+    "parameters": [
+        {
+            "name": "generator",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string", "maxLength": 200},
+            "description": "Wrote the synthetic queries that lines bring.",
         }
-    }
+    ],
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     409: {
@@ -77,9 +74,7 @@ IdempotencyKey = Annotated[
     Header(description="Names this request: sent again with the same body, it is answered again."),
 ]
 Digest = Annotated[str, Depends(_digest_of)]
-GeneratorName = Annotated[
-    str, Query(max_length=200, description="Wrote the synthetic queries that lines bring.")
-]
+GeneratorName = Annotated[str, Query(max_length=200)]
 
 
 def is_upload(scope: Scope) -> bool:
@@ -121,7 +116,7 @@ def intake_routes(
             return Response(status_code=_CLIENT_LEFT)
         if not is_replay:
             metrics.accepted.inc(job.documents)
-        taking = asyncio.create_task(asyncio.to_thread(uploads.take_in, job.id))
+        taking = asyncio.create_task(uploads.take_in(job.id))
         return StreamingResponse(
             _once_taken_in(taking, AcceptedJob.model_validate(job.model_dump())),
             status_code=202,
@@ -137,7 +132,7 @@ def intake_routes(
         route_class_override=_UploadRoute,
     )
 
-    @router.post(_PATH, status_code=202, responses=_RESPONSES, openapi_extra=_BODY)
+    @router.post(_PATH, status_code=202, responses=_RESPONSES, openapi_extra=_UPLOADS)
     def post_documents(
         body: DocumentsBody,
         response: Response,
@@ -146,8 +141,9 @@ def intake_routes(
     ) -> AcceptedJob:
         """Take in one document, several as `{"documents": [...]}`, or any number as NDJSON.
 
-        JSON is accepted whole or refused whole. As `application/x-ndjson`, a document a line, the body may have
-        any length: a line that is no document is refused by itself (`refusals`), and nothing runs before the
+        JSON is accepted whole or refused whole. As `application/x-ndjson`, a document a line (with
+        `synthetic_queries` beside its other members, if `?generator=` says who wrote them), the body may have any
+        length: a line that is no document is refused by itself (`refusals`), and nothing runs before the
         last line has come. Such an upload that broke off goes on where it stopped if the same body comes again
         under the same `Idempotency-Key`. Documents that have labels of the current generator for the same
         content are unchanged and done at once. The job says how the others fare.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
@@ -17,6 +17,9 @@ from shared.errors import Unavailable
 from shared.store import Store
 
 _EVENTS = "text/event-stream"
+_CANNOT_CANCEL: dict[int | str, dict[str, Any]] = {
+    409: {"description": "A remap is not cancelled", "content": {"application/problem+json": {}}}
+}
 
 
 class Seats:
@@ -67,7 +70,7 @@ def job_routes(settings: AugmentationSettings, store: Store, seats: Seats) -> AP
         """Say where a job stands."""
         return store.job(job_id)
 
-    @router.post("/v1/jobs/{job_id}:cancel")
+    @router.post("/v1/jobs/{job_id}:cancel", responses=_CANNOT_CANCEL)
     def cancel(job_id: str) -> Job:
         """Have nothing more of a job worked on; what is in hand is finished. One that is over stays as it is."""
         return store.cancel(job_id)

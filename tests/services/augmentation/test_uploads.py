@@ -76,7 +76,7 @@ class Receiver:
         job, self.is_replay = asyncio.run(
             self.uploads.receive(stream_of(pieces, then=then), key, generator)
         )
-        self.uploads.take_in(job.id)
+        asyncio.run(self.uploads.take_in(job.id))
         return job
 
 
