@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task, signals
-from celery.exceptions import OperationalError, TimeLimitExceeded
+from celery.exceptions import OperationalError, TimeLimitExceeded, WorkerLostError
 
 from services.augmentation.augmenter import PAUSE_SECONDS, Augmenter, reason_of
 from services.augmentation.dispatcher import Dispatcher
@@ -83,22 +83,26 @@ def augment_batch(self: Task[..., Any], job_id: str, document_ids: list[str]) ->
 @signals.task_retry.connect
 def _note_death(request: Any, reason: Any, **_: object) -> None:  # noqa: ANN401  (Celery's own)
     """Note of a worker's process that died what it had in hands; runs in the main process."""
-    _note(request.id, request.args, reason_of(reason.exc))
+    _note(request.id, request.args, f"the worker's process died over it: {reason.exc}")
 
 
 @signals.task_failure.connect
 def _note_end(task_id: str, exception: BaseException, args: Sequence[Any], **_: object) -> None:
     """Note the same where Celery does not try again: out of time, or out of tries."""
-    is_late = isinstance(exception, TimeLimitExceeded)
-    late = f"it was not done in {settings.task_seconds} seconds, and nothing but its end could stop it"
-    _note(task_id, args, late if is_late else reason_of(exception))
+    if isinstance(exception, TimeLimitExceeded):
+        reason = f"it was not done in {settings.task_seconds} seconds, and only its end stopped it"
+    elif isinstance(exception, WorkerLostError):
+        reason = f"the worker's process died over it: {exception}"
+    else:
+        reason = reason_of(exception)
+    _note(task_id, args, reason)
 
 
 def _note(task_id: str, args: Sequence[Any], reason: str) -> None:
     job_id, document_ids = args
     _log.warning("worker_lost", job=job_id, documents=len(document_ids), reason=reason)
     with suppress(SkimError):  # then the lease runs out, and the try counts all the same
-        RedisStore.at(common.redis_url).blame(job_id, document_ids, task_id, PAUSE_SECONDS, reason)
+        _store_of_main().blame(job_id, document_ids, task_id, PAUSE_SECONDS, reason)
 
 
 @signals.worker_init.connect
@@ -110,7 +114,9 @@ def _configure_logging(**_: object) -> None:
 def _bound_memory(**_: object) -> None:
     """Have a process that wants far too much get a `MemoryError` for it, before the machine runs out."""
     most = 2 * settings.memory_mb * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    allowed = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if allowed == resource.RLIM_INFINITY or most < allowed:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, allowed))
 
 
 class CeleryQueue:
@@ -147,6 +153,11 @@ def celery_dispatcher(store: Store) -> Dispatcher:
         seconds=settings.queue_seconds,
         longest_seconds=settings.lease_seconds,
     )
+
+
+@cache
+def _store_of_main() -> RedisStore:
+    return RedisStore.at(common.redis_url)
 
 
 @cache

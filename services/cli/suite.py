@@ -290,6 +290,11 @@ def _show(
             f"{counts.waiting:,} waiting, {counts.failed:,} failed; {counts.labels:,} labels",
             highlight=False,
         )
+        if counts.dead_letters:
+            out.print(
+                f"{counts.dead_letters:,} dead letters; `skim dead-letters list` says why",
+                highlight=False,
+            )
     if any(look.name == "dashboard" and look.state == "ready" for look in looks):
         out.print(f"The operators' page: {common.dashboard_url}", highlight=False)
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from shared.contracts.document import Document
 from shared.errors import SkimError
@@ -23,24 +22,41 @@ _POST_SECONDS_PER_FAULT = 2.5
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The labels of an undisturbed run."""
+class Outcome:
+    """What a run came to."""
 
-    documents: Sequence[Document]
+    accepted: Sequence[Document]
     verdict: Verdict
+    faults: int
+    """That met workers with documents in their hands."""
     seconds: float
 
-    @classmethod
-    def of(cls, documents: int, folder: Path) -> Self:
-        """Run undisturbed."""
-        seconds, verdict, posted = _run(ROWS["undisturbed"], documents, folder)
-        return cls(posted, verdict, seconds)
+    @property
+    def labels(self) -> Labels:
+        """All labels at the end."""
+        return self.verdict.labels
 
-    def figures(self) -> Figures:
-        """Return its row."""
-        return _figures(
-            "undisturbed", self.documents, self.verdict, self.verdict.labels, [], self.seconds
-        )
+    def figures(self, name: str, reference: Labels, poison: int) -> Figures:
+        """Return the row."""
+        verdict = self.verdict
+        living = {each.id for each in self.accepted} - verdict.dead
+        return {
+            "name": name,
+            "accepted": len(self.accepted),
+            "faults": self.faults,
+            "lost": verdict.lost,
+            "duplicate_effects": verdict.duplicate_effects,
+            "labels_equal_reference": verdict.labels
+            == frozenset(each for each in reference if each[1] in living),
+            "dead_letters": len(verdict.dead),
+            "dead_letters_expected": poison,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def undisturbed(documents: int, folder: Path) -> Outcome:
+    """Return the run whose labels are the reference."""
+    return _run(ROWS["undisturbed"], documents, folder)
 
 
 def run_rows(names: Sequence[str], documents: int, folder: Path) -> Iterator[Figures]:
@@ -52,19 +68,18 @@ def run_rows(names: Sequence[str], documents: int, folder: Path) -> Iterator[Fig
         folder: of data and logs; those of green rows are removed.
     """
     largest = max(ROWS[name].share for name in names)
-    reference = Reference.of(documents * largest, folder / "undisturbed")
+    reference = undisturbed(documents * largest, folder / "undisturbed")
     for name in names:
         if name == "undisturbed":
-            yield reference.figures()
+            yield reference.figures(name, reference.labels, 0)
         else:
-            yield run_row(name, ROWS[name], documents, reference, folder / name)
+            yield run_row(name, ROWS[name], documents, reference.labels, folder / name)
 
 
-def run_row(name: str, row: Row, documents: int, reference: Reference, folder: Path) -> Figures:
+def run_row(name: str, row: Row, documents: int, reference: Labels, folder: Path) -> Figures:
     """Return the figures of one row; its folder is removed if it is green."""
-    seconds, verdict, posted = _run(row, documents * row.share, folder)
-    labels = reference.verdict.labels
-    figures = _figures(name, posted, verdict, labels, row.poison, seconds)
+    outcome = _run(row, documents * row.share, folder)
+    figures = outcome.figures(name, reference, len(row.poison))
     if is_green(figures):
         shutil.rmtree(folder)
     return figures
@@ -79,7 +94,7 @@ def is_green(figures: Figures) -> bool:
     )
 
 
-def _run(row: Row, number: int, folder: Path) -> tuple[float, Verdict, list[Document]]:
+def _run(row: Row, number: int, folder: Path) -> Outcome:
     documents = [document_of(each) for each in range(number)]
     middle = number // 2
     documents[middle:middle] = row.poison  # among neighbours, not in a batch of their own
@@ -89,24 +104,26 @@ def _run(row: Row, number: int, folder: Path) -> tuple[float, Verdict, list[Docu
         poster = Poster(suite, documents, lasts)
         poster.start()
         try:
-            _disturb(suite, row)
+            faults = _disturb(suite, row)
             suite.until(lambda: not poster.is_alive(), _SETTLE_SECONDS, "not all was accepted")
             _settle(suite)
         finally:
             poster.stop()
         accepted = documents[: poster.accepted]
-        return time.monotonic() - began, judge(suite, accepted), accepted
+        return Outcome(accepted, judge(suite, accepted), faults, time.monotonic() - began)
 
 
-def _disturb(suite: Suite, row: Row) -> None:
+def _disturb(suite: Suite, row: Row) -> int:
+    """Return how many faults met workers with documents in their hands."""
     ends = time.monotonic() + row.seconds
-    done = 0
+    done = hits = 0
     while done < row.times or time.monotonic() < ends:
-        suite.until_busy()
         for fault in (row.fault, *row.also):
+            hits += suite.until_busy()
             fault(suite)
             suite.rest(row.pause_seconds)
         done += 1
+    return hits
 
 
 def _settle(suite: Suite) -> None:
@@ -120,25 +137,3 @@ def _settle(suite: Suite) -> None:
         suite.until(is_settled, _SETTLE_SECONDS, "documents still wait")
     except SkimError:
         return  # what waits is lost, says the judge
-
-
-def _figures(
-    name: str,
-    documents: Sequence[Document],
-    verdict: Verdict,
-    reference: Labels,
-    poison: Sequence[Document],
-    seconds: float,
-) -> Figures:
-    posted = {each.id for each in documents} - verdict.dead
-    expected = frozenset(each for each in reference if each[1] in posted)
-    return {
-        "name": name,
-        "accepted": len(documents),
-        "lost": verdict.lost,
-        "duplicate_effects": verdict.duplicate_effects,
-        "labels_equal_reference": verdict.labels == expected,
-        "dead_letters": len(verdict.dead),
-        "dead_letters_expected": len(poison),
-        "seconds": round(seconds, 1),
-    }

@@ -229,9 +229,9 @@ class Suite:
             return False
         return any('"owner":""' not in each for each in tries)
 
-    def until_busy(self) -> None:
-        """Wait until a fault would hurt; not for ever, since all may be done."""
-        wait_until(lambda: self.keep() or self.is_busy(), 8.0)
+    def until_busy(self) -> bool:
+        """Wait until a fault would hurt; False after a while, since all may be done."""
+        return wait_until(lambda: self.keep() or self.is_busy(), 8.0)
 
     def kill_a_child(self) -> None:
         """SIGKILL one of the worker's pool processes."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.documents import KILL, poison_of
+from tests.chaos.judge import Labels
 from tests.chaos.rows import ROWS, Row
-from tests.chaos.run import Figures, Reference, is_green, run_row
+from tests.chaos.run import Figures, is_green, run_row, undisturbed
 
 SHORT = Row(
     ROWS["worker_group_kill"].fault,
-    times=2,
+    times=1,
     also=(ROWS["redis_kill"].fault, ROWS["queue_flushed"].fault, ROWS["generation_down"].fault),
     poison=[poison_of(KILL)],
     sweepers=2,
@@ -21,15 +21,15 @@ SHORT = Row(
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Labels:
     """An undisturbed run of the most documents that a row has."""
     most = 400 * max(row.share for row in ROWS.values())
-    return Reference.of(most, tmp_path_factory.mktemp("reference"))
+    return undisturbed(most, tmp_path_factory.mktemp("reference")).labels
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("name", ROWS)
-def test_nothing_accepted_is_lost(name: str, reference: Reference, tmp_path: Path) -> None:
+def test_nothing_accepted_is_lost(name: str, reference: Labels, tmp_path: Path) -> None:
     figures = run_row(name, ROWS[name], 400, reference, tmp_path / name)
 
     assert is_green(figures), figures
@@ -37,9 +37,9 @@ def test_nothing_accepted_is_lost(name: str, reference: Reference, tmp_path: Pat
 
 def test_nothing_accepted_is_lost_in_short(tmp_path: Path) -> None:
     """Workers and Redis are killed, the queue is flushed, generation goes away, a document kills."""
-    reference = Reference.of(48, tmp_path / "reference")
+    reference = undisturbed(48, tmp_path / "reference").labels
 
-    figures = run_row("short", replace(SHORT, times=1), 48, reference, tmp_path / "short")
+    figures = run_row("short", SHORT, 48, reference, tmp_path / "short")
 
     assert is_green(figures), figures
 
