@@ -24,7 +24,8 @@ from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
     from services.training.embeddings import CachedEncoder
-    from services.training.train import Tower, TrainedModel, TrainSettings
+    from services.training.train import TrainedModel, TrainSettings
+    from shared.cold_start import Tower
 
 # What imports torch is imported inside the functions: `skim search` must not wait for it.
 
@@ -221,22 +222,21 @@ def _tuned_encoder(
     from services.training.labels import LabelUse, only_of
     from services.training.model_sources import MINILM, fetch
     from services.training.supervision import of_labels, positions_of
-    from services.training.train import DESCRIPTION_TOKENS, QUERY_TOKENS, text_of
+    from shared.cold_start import cold_start_of
 
     source = fetch(MINILM, common.models / "sources")
     queries, positions = dataset.queries_of("train"), positions_of(dataset.documents)
     clicks, known = (only_of(pairs, queries, positions) for pairs in (dataset.clicks, labels))
     supervision = of_labels(queries, positions, clicks, known, LabelUse())
-    settings = DualEncoderSettings(
-        epochs=epochs, document_tokens=QUERY_TOKENS if tower == "title" else DESCRIPTION_TOKENS
-    )
+    reading = cold_start_of(tower)
+    settings = DualEncoderSettings(epochs=epochs, document_tokens=reading.max_tokens)
     tuned = common.models / "tuned"
     with progress_bar_with_note("Fine-tuning the encoder") as advance:
         fine_tune(
             source,
             supervision.queries,
             supervision.labels,
-            [text_of(document, tower) for document in dataset.documents],
+            [reading.text_of(document) for document in dataset.documents],
             tuned,
             settings,
             advance,

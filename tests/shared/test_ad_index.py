@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.ad_index import AdIndex, read_vectors, write_vectors
+from shared.ad_index import flat_index, read_vectors, write_vectors
 from shared.errors import Damaged, InvalidInput, NotFound
 
 
@@ -15,7 +15,7 @@ def test_search_gives_the_largest_inner_products_best_first() -> None:
     vectors, queries = vectors_of(50), vectors_of(3)[::-1].copy()
     exact = queries @ vectors.T
 
-    scores, positions = AdIndex(vectors).search(queries, 5)
+    scores, positions = flat_index(vectors).search(queries, 5)
 
     assert positions.tolist() == np.argsort(-exact, axis=1)[:, :5].tolist()
     assert scores == pytest.approx(np.take_along_axis(exact, positions, axis=1), rel=1e-5)
@@ -23,7 +23,7 @@ def test_search_gives_the_largest_inner_products_best_first() -> None:
 
 
 def test_a_longer_vector_wins_over_a_shorter_one_of_the_same_direction() -> None:
-    index = AdIndex(np.array([[1, 0], [3, 0]], dtype=np.float32))
+    index = flat_index(np.array([[1, 0], [3, 0]], dtype=np.float32))
 
     _, positions = index.search(np.array([[1, 0]], dtype=np.float32), 2)
 
@@ -31,7 +31,7 @@ def test_a_longer_vector_wins_over_a_shorter_one_of_the_same_direction() -> None
 
 
 def test_k_is_cut_to_the_number_of_ads() -> None:
-    scores, positions = AdIndex(vectors_of(3)).search(vectors_of(2), 100)
+    scores, positions = flat_index(vectors_of(3)).search(vectors_of(2), 100)
 
     assert scores.shape == positions.shape == (2, 3)
     assert sorted(positions[0].tolist()) == [0, 1, 2]
@@ -42,12 +42,12 @@ def test_k_is_cut_to_the_number_of_ads() -> None:
 )
 def test_a_query_that_does_not_fit_is_refused(queries: np.ndarray, k: int) -> None:
     with pytest.raises(InvalidInput):
-        AdIndex(vectors_of(3)).search(queries, k)
+        flat_index(vectors_of(3)).search(queries, k)
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
     with pytest.raises(InvalidInput, match="NaN"):
-        AdIndex(np.array([[np.nan, 1]], dtype=np.float32))
+        flat_index(np.array([[np.nan, 1]], dtype=np.float32))
 
 
 def test_written_vectors_are_read_back(tmp_path: Path) -> None:
