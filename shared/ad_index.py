@@ -187,8 +187,10 @@ def flat_index(vectors: Vectors) -> FaissIndex:
     return build_index(vectors, "flat")
 
 
-def build_index(vectors: Vectors, kind: Kind, *, ef: int | None = None) -> FaissIndex:
-    """Return an index of a kind, unjudged; see `flat_index`. Graphs are built on all cores."""
+def build_index(
+    vectors: Vectors, kind: Kind, *, ef: int | None = None, threads: int | None = None
+) -> FaissIndex:
+    """Return an index of a kind, unjudged; see `flat_index`. Built on all cores unless told."""
     reason = _fault(vectors)
     if reason is not None:
         raise InvalidInput(f"ad vectors: {reason}")
@@ -204,7 +206,7 @@ def build_index(vectors: Vectors, kind: Kind, *, ef: int | None = None) -> Faiss
         index = faiss.IndexHNSWSQ(dimensions, eight_bits, _M, metric)
     if kind.startswith("hnsw"):
         index.hnsw.efConstruction = _EF_CONSTRUCTION
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    faiss.omp_set_num_threads(threads or os.cpu_count() or 1)
     vectors = np.ascontiguousarray(vectors)
     if not index.is_trained:
         index.train(vectors)
@@ -218,6 +220,7 @@ def choose_index(
     *,
     flat_ads: int = FLAT_ADS,
     max_bytes: int | None = None,
+    threads: int | None = None,
 ) -> FaissIndex:
     """Return the cheapest index that finds what the exact scan finds: recall@10 of at least .99.
 
@@ -227,6 +230,7 @@ def choose_index(
             there are none.
         flat_ads: up to so many ads are scanned.
         max_bytes: of the vectors in memory; above that they are kept in 8 bits, if recall allows it.
+        threads: cores to build graphs with; all if absent.
     """
     is_large = max_bytes is not None and vectors.nbytes > max_bytes
     kinds: Sequence[Kind] = ("flat_sq8",) if len(vectors) <= flat_ads else ("hnsw_sq8",)
@@ -237,7 +241,7 @@ def choose_index(
     judges = _judges(vectors) if queries is None or not len(queries) else queries
     truth = exact.search(judges[:_JUDGED_QUERIES], 10)[1] if kinds else None
     for kind in kinds:
-        candidate = build_index(vectors, kind)
+        candidate = build_index(vectors, kind, threads=threads)
         for ef in _EFS if kind.startswith("hnsw") else (None,):
             judged = FaissIndex(candidate._index, IndexCard(kind=kind, ef=ef))
             assert truth is not None  # noqa: S101  (for the type: kinds is not empty)
