@@ -330,7 +330,7 @@ for number in range(10_000):
         ads.delete([f"thing-{number}"])
     if number % 50 == 49:
         ads.compact()
-    print(number, flush=True)
+    print("done", number, flush=True)
 """
 
 
@@ -342,7 +342,8 @@ def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
     acknowledged = -1
     with process.stdout:
         for line in process.stdout:
-            acknowledged = int(line)
+            if line.startswith("done ") and line.endswith("\n"):
+                acknowledged = int(line.split()[1])
             if acknowledged == 120:
                 process.kill()
         process.wait()
