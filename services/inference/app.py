@@ -42,6 +42,7 @@ def build_app(settings: InferenceSettings, generations: Generations) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         registry=registry,
     )
+    app.state.serving = serving
     app.include_router(ads_router(serving))
     app.include_router(changes_router(serving))
     app.include_router(bundles_router(serving))

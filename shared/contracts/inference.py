@@ -26,7 +26,7 @@ FILTER_CHARACTERS = 200
 FilterText = Annotated[str, StringConstraints(max_length=FILTER_CHARACTERS)]
 FilterValue = bool | MetadataInteger | FiniteFloat | FilterText
 """Numbers are compared as 64-bit floats, texts by code point. A truth value is no number."""
-Bound = MetadataInteger | FiniteFloat | FilterText
+Bound = bool | MetadataInteger | FiniteFloat | FilterText
 
 
 class Condition(Contract):
@@ -130,6 +130,12 @@ class AdPatch(Contract):
     title: str | None = None
     text: str | None = None
     metadata: dict[str, MetadataValue | None] | None = None
+
+
+class AdId(Contract):
+    """An ad that is to be taken out."""
+
+    id: Identifier
 
 
 class AdsChanged(Contract):

@@ -8,17 +8,13 @@ from fastapi import APIRouter, Query, Request
 
 from services.inference.bodies import items_of
 from services.inference.serving import Serving
-from shared.contracts.base import Contract, Identifier
+from shared.contracts.base import Identifier
 from shared.contracts.document import Document
 from shared.contracts.generation import NDJSON
-from shared.contracts.inference import AdPatch, AdsChanged
+from shared.contracts.inference import AdId, AdPatch, AdsChanged
 from shared.errors import NotFound
 
 _ITEMS = {"requestBody": {"content": {NDJSON: {}, "application/json": {}}, "required": True}}
-
-
-class _AdId(Contract):
-    id: Identifier
 
 
 def changes_router(serving: Serving) -> APIRouter:
@@ -46,7 +42,7 @@ def changes_router(serving: Serving) -> APIRouter:
     @router.delete("/v1/ads", openapi_extra=_ITEMS)
     async def delete_many(request: Request) -> AdsChanged:
         """Take ads out: a JSON list of ids, or `{"id"}` a line; no bundle brings them back, only a PUT does."""
-        ids = [each.id for each in items_of(await request.body(), _AdId, most, bare="id")]
+        ids = [each.id for each in items_of(await request.body(), AdId, most, bare="id")]
         return await serving.change(lambda ads: ads.delete(ids))
 
     @router.delete("/v1/ads/{ad_id}")
