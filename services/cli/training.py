@@ -70,6 +70,7 @@ def train_command(
     """
     from services.training.embeddings import CachedEncoder
     from services.training.publish import bundle_model
+    from services.training.serving_facts import serving_facts
     from services.training.train import TrainSettings
 
     common = CommonSettings()
@@ -95,7 +96,14 @@ def train_command(
                 advance,
                 checkpoint=common.home / "run" / "classifiers",
             )
-        bundle = bundle_model(model, dataset.documents, encoder, common.bundles, version=version)
+        bundle = bundle_model(
+            model,
+            dataset.documents,
+            encoder,
+            common.bundles,
+            facts=serving_facts(model.vectors, dataset, added, written, cached),
+            version=version,
+        )
     print_json(
         {
             "bundle": bundle.name,
@@ -179,11 +187,11 @@ def publish(
 def publish_bundle(common: CommonSettings, version: str) -> bool:
     """Verify and activate a bundle; False if no inference service runs to take it at once."""
     open_bundle(common.bundles / version)
-    activate(common.bundles, version)
     try:
         with InferenceClient(common.inference_url, attempts=1) as client:
-            client.reload()
+            client.activate(version)
     except Unavailable:
+        activate(common.bundles, version)
         return False
     return True
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from services.training.serving_facts import ServingFacts
 from services.training.stamp import git_revision
 from services.training.train import TrainedModel, flat_settings
 from shared.bundle import write_bundle
+from shared.cold_start import cold_start_of
 from shared.contracts.document import Document
 from shared.encoder import read_card
 from shared.errors import InvalidInput
@@ -19,6 +21,7 @@ def bundle_model(
     encoder: Path,
     bundles: Path,
     *,
+    facts: ServingFacts | None = None,
     metrics: Mapping[str, float] | None = None,
     version: str | None = None,
 ) -> Path:
@@ -29,6 +32,7 @@ def bundle_model(
         documents: what it was trained on; they become the ads.
         encoder: folder of the sentence encoder it was trained with.
         bundles: folder of all bundles.
+        facts: what serving is told beside vectors.
         metrics: what an evaluation measured of this model's arm.
         version: names the bundle; made from time and content if absent.
 
@@ -50,4 +54,9 @@ def bundle_model(
         data_sha256=model.data_sha256,
         metrics=metrics,
         version=version,
+        cold_start=cold_start_of(model.settings.tower),
+        calibration=facts.calibration if facts else None,
+        canaries=facts.canaries if facts else (),
+        lessons=facts.lessons if facts else (),
+        asked=facts.asked if facts else None,
     )
