@@ -12,10 +12,11 @@ from typing import Any
 from celery import Celery, Task, signals
 from celery.exceptions import OperationalError, Reject
 
+from services.augmentation.ads import AdPublisher
 from services.augmentation.augmenter import Augmenter
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
-from shared.clients import GenerationClient, MappingClient
+from shared.clients import GenerationClient, InferenceClient, MappingClient
 from shared.errors import Unavailable
 from shared.settings import CommonSettings
 from shared.store import RedisStore, Store
@@ -119,4 +120,15 @@ def _augmenter() -> Augmenter:
         GenerationClient(common.generation_url, timeout_seconds=timeout, attempts=1),
         MappingClient(common.mapping_url, timeout_seconds=timeout, attempts=1),
         lease_seconds=settings.task_seconds + LEASE_MARGIN_SECONDS,
+        ads=ad_publisher(_store()),
+    )
+
+
+def ad_publisher(store: Store) -> AdPublisher | None:
+    """Return what makes ads of documents, None if nobody does."""
+    if settings.ads_url is None:
+        return None
+    timeout = common.request_timeout_seconds
+    return AdPublisher(
+        store, InferenceClient(settings.ads_url, timeout_seconds=timeout, attempts=2)
     )

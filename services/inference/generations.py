@@ -46,9 +46,9 @@ class Generations:
 
     @property
     def ads(self) -> LiveAds:
-        """Return the ads, to be changed; raises as `view`."""
-        self.view()
-        assert self._ads is not None  # noqa: S101  (there is a view)
+        """Return the ads, to be changed, also before a bundle is served; raises as `view`."""
+        if self._ads is None:
+            raise self._error(self._reason)
         return self._ads
 
     def view(self) -> View:

@@ -30,6 +30,8 @@ from shared.errors import InvalidInput, Unavailable
 
 _ENCODED_UNDER_LOCK = 16
 """Ads that may be encoded while changes wait for a switch."""
+_Vectors = dict[tuple[str, str], NDArray[np.float32]]
+"""What made a vector, and of which text -> the vector."""
 _log = structlog.get_logger()
 
 
@@ -135,7 +137,7 @@ class LiveAds:
         """
         _check_once([document.id for document in documents])
 
-        def _plan(catalogue: Catalogue) -> _Plan:
+        def _plan() -> _Plan:
             plan = _Plan()
             for document in documents:
                 entry = self._entries.get(document.id)
@@ -144,7 +146,7 @@ class LiveAds:
                 else:
                     # An ad of the bundle alone is noted too: a bundle without it may follow.
                     is_noted = entry is not None and entry.row is not None
-                    _plan_put(plan, catalogue, document, is_noted=is_noted)
+                    self._plan_put(plan, document, is_noted=is_noted)
             return plan
 
         return self._change(_plan)
@@ -153,14 +155,14 @@ class LiveAds:
         """Change parts of ads; ids that are not there are counted. Raises as `put`, and for a part that is not valid."""
         _check_once([patch.id for patch in patches])
 
-        def _plan(catalogue: Catalogue) -> _Plan:
+        def _plan() -> _Plan:
             plan = _Plan()
             for patch in patches:
-                known = catalogue.document(patch.id)
+                known = self._document(patch.id)
                 if known is None:
                     plan.count("unknown")
                 else:
-                    _plan_put(plan, catalogue, patched(known, patch))
+                    self._plan_put(plan, patched(known, patch))
             return plan
 
         return self._change(_plan)
@@ -168,10 +170,10 @@ class LiveAds:
     def delete(self, ad_ids: Sequence[str]) -> AdsChanged:
         """Take ads out, of all bundles to come and gone as well; ids that are not there are counted, and noted."""
 
-        def _plan(catalogue: Catalogue) -> _Plan:
+        def _plan() -> _Plan:
             plan = _Plan()
             for ad_id in dict.fromkeys(ad_ids):
-                known, entry = catalogue.document(ad_id), self._entries.get(ad_id)
+                known, entry = self._document(ad_id), self._entries.get(ad_id)
                 plan.count("unknown" if known is None else "removed")
                 if known is not None or entry is None:
                     plan.deletes[ad_id] = "" if known is None else known.content_hash
@@ -231,51 +233,61 @@ class LiveAds:
             self._journal.size > 2 * self._written + self._upkeep.journal_bytes
         )
 
-    def _change(self, make: Callable[[Catalogue], _Plan]) -> AdsChanged:
+    def _change(self, make: Callable[[], _Plan]) -> AdsChanged:
         # Encoded before the lock: others may change meanwhile, and what they changed is planned again.
-        vectors: dict[tuple[str, str], NDArray[np.float32]] = {}
-        catalogue = self._serving()
+        vectors: _Vectors = {}
         with self._changing:
-            plan = make(catalogue)
-        _encode_new(catalogue.generation, plan.puts.values(), vectors)
+            plan, catalogue = make(), self._catalogue
+        _encode_new(catalogue, plan.puts.values(), vectors)
         with self._changing:
             self._check_owner()
-            catalogue = self._serving()
-            plan = make(catalogue)
-            _encode_new(catalogue.generation, plan.puts.values(), vectors)
+            plan, catalogue = make(), self._catalogue
+            _encode_new(catalogue, plan.puts.values(), vectors)
             if plan.puts or plan.deletes:
                 self._write(catalogue, plan, vectors)
             return AdsChanged(
-                ads_version=catalogue.view.version, ads=catalogue.view.live, **plan.counts
+                ads_version=self._version,
+                ads=0 if catalogue is None else catalogue.view.live,
+                **plan.counts,
             )
 
-    def _write(
-        self,
-        catalogue: Catalogue,
-        plan: _Plan,
-        vectors: Mapping[tuple[str, str], NDArray[np.float32]],
-    ) -> None:
+    def _plan_put(self, plan: _Plan, document: Document, *, is_noted: bool = True) -> None:
+        known = self._document(document.id)
+        if known is not None and known.content_hash == document.content_hash:
+            plan.count("unchanged")
+            if not is_noted:
+                plan.puts[document.id] = document
+            return
+        plan.count("added" if known is None else "changed")
+        plan.puts[document.id] = document
+
+    def _document(self, ad_id: str) -> Document | None:
+        """Return an ad as it is now; before anything is served, as it was put."""
+        if self._catalogue is not None:
+            return self._catalogue.document(ad_id)
+        entry = self._entries.get(ad_id)
+        if entry is None or entry.row is None:
+            return None
+        return Document.model_validate_json(entry.row)
+
+    def _write(self, catalogue: Catalogue | None, plan: _Plan, vectors: _Vectors) -> None:
         # Microseconds since 1970, always above the one before: it grows too where a folder is lost.
         version = max(self._version + 1, time.time_ns() // 1_000)
-        generation = catalogue.generation
+        generation = None if catalogue is None else catalogue.generation
         entries = {ad_id: Entry(version, each, None) for ad_id, each in plan.deletes.items()}
         for ad_id, document in plan.puts.items():
             row = document.model_dump_json().encode()
-            vector = None
-            if generation.trained(document) is None:
-                key = (generation.recipe, generation.cold_start.text_of(document))
-                vector = vectors[key]
-            entries[ad_id] = Entry(
-                version,
-                document.content_hash,
-                row,
-                vector,
-                generation.recipe if vector is not None else "",
-            )
+            entry = Entry(version, document.content_hash, row)
+            if generation is not None and generation.trained(document) is None:
+                recipe = generation.recipe
+                vector = vectors[recipe, generation.cold_start.text_of(document)]
+                entry = replace(entry, vector=vector, recipe=recipe)
+            entries[ad_id] = entry
         self._journal.append(entries)
         self._entries.update(entries)
         self._version = version
-        catalogue.apply(entries, version)
+        if catalogue is not None:  # else the first bundle that is served gives them vectors
+            catalogue.apply(entries, version)
 
     def _later(self, version: int) -> dict[str, Entry]:
         with self._changing:
@@ -337,24 +349,13 @@ def _is_deleted(entry: Entry | None, content_hash: str) -> bool:
     return entry is not None and entry.row is None and entry.content_hash == content_hash
 
 
-def _plan_put(
-    plan: _Plan, catalogue: Catalogue, document: Document, *, is_noted: bool = True
-) -> None:
-    known = catalogue.document(document.id)
-    if known is not None and known.content_hash == document.content_hash:
-        plan.count("unchanged")
-        if not is_noted:
-            plan.puts[document.id] = document
-        return
-    plan.count("added" if known is None else "changed")
-    plan.puts[document.id] = document
-
-
 def _encode_new(
-    generation: Generation,
-    documents: Iterable[Document],
-    vectors: dict[tuple[str, str], NDArray[np.float32]],
+    catalogue: Catalogue | None, documents: Iterable[Document], vectors: _Vectors
 ) -> None:
+    """Add the vectors of documents that no training has seen."""
+    if catalogue is None:
+        return
+    generation = catalogue.generation
     for document in documents:
         if generation.trained(document) is None:
             text = generation.cold_start.text_of(document)

@@ -170,10 +170,9 @@ def _top(view: View, *asked: object) -> tuple[bytes, Ranking]:
 
 
 async def _found(serving: Serving, ad_id: str) -> tuple[View, int]:
-    ads = serving.generations.ads
-    found = await asyncio.to_thread(ads.document, ad_id)
+    name = serving.generations.view().generation.name
+    found = await asyncio.to_thread(serving.generations.ads.document, ad_id)
     if found is None:
-        name = serving.generations.view().generation.name
         raise NotFound(f"bundle {name} has no ad {ad_id!r}, nor was one put")
     return found
 

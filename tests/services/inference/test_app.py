@@ -165,7 +165,6 @@ def test_without_a_bundle_the_service_lives_and_says_what_to_run(tmp_path: Path)
             assert "skim publish" in answer.json()["detail"]
             assert answer.headers["retry-after"]
         assert client.put("/v1/ads", json=[]).status_code == 422
-        assert client.delete("/v1/ads/red-wine").status_code == 503
         assert client.get("/v1/bundles").json()["served"] is None
 
 

@@ -98,6 +98,20 @@ def test_who_repeats_what_was_said_before_a_deletion_does_not_undo_it(opened: Op
     assert found(ads, "brick house", 1) == ["wooden-house"]
 
 
+def test_what_is_put_before_anything_is_served_is_found_with_the_first_bundle(
+    tmp_path: Path,
+) -> None:
+    ads = LiveAds(tmp_path / "ads")
+    assert ads.put([ad("wooden-house"), ad("gone")]).added == 2
+    ads.patch([AdPatch(id="wooden-house", metadata={"price": 3})])
+    ads.delete(["gone", "red-wine"])
+    ads.serve(generation("v1", BASE))
+
+    assert found(ads, "wooden house", 1) == ["wooden-house"]
+    assert not {"gone", "red-wine"} & set(found(ads, "red wine"))
+    ads.close()
+
+
 def test_the_same_content_again_changes_nothing(opened: Opened) -> None:
     ads = opened()
     first = ads.put([ad("wooden-house")])
