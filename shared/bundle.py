@@ -122,6 +122,7 @@ def write_bundle(
     canaries: Sequence[Canary] = (),
     lessons: Sequence[Lessons] = (),
     asked: NDArray[np.float32] | None = None,
+    max_index_bytes: int | None = None,
 ) -> Path:
     """Write a bundle under its version, whole or not at all, and return its folder.
 
@@ -140,6 +141,7 @@ def write_bundle(
         calibration: how scores become probabilities.
         canaries: what an opened bundle must find.
         lessons: what taught each ad, in the order of `ads`.
+        max_index_bytes: of the vectors in memory; above that 8 bits a number, if recall allows it.
         asked: (any number, dimensions) float32 vectors of queries, to choose the index with.
 
     Raises:
@@ -163,7 +165,7 @@ def write_bundle(
         shutil.copytree(encoder, folder / ENCODER)
         write_rows(folder / ADS, ads)
         write_vectors(folder, vectors)
-        index = choose_index(vectors, asked)
+        index = choose_index(vectors, asked, max_bytes=max_index_bytes)
         if index.card.kind != "flat":
             write_index(folder, index)
         for name, rows in ((CANARIES, canaries), (LESSONS, lessons)):

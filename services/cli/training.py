@@ -62,6 +62,10 @@ def train_command(
         int, typer.Option(min=0, help="Epochs to fine-tune the encoder first; 0 keeps it.")
     ] = 0,
     version: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
+    max_index_mb: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the ads' vectors in memory; above, 8 bits a number."),
+    ] = None,
 ) -> None:
     """Train on clicks, labels and synthetic queries and write a bundle; `skim publish` serves it.
 
@@ -103,6 +107,7 @@ def train_command(
             common.bundles,
             facts=serving_facts(model.vectors, dataset, added, written, cached),
             version=version,
+            max_index_bytes=None if max_index_mb is None else max_index_mb * 1_000_000,
         )
     print_json(
         {

@@ -24,6 +24,7 @@ def bundle_model(
     facts: ServingFacts | None = None,
     metrics: Mapping[str, float] | None = None,
     version: str | None = None,
+    max_index_bytes: int | None = None,
 ) -> Path:
     """Write a bundle and return its folder; it is served once it is activated.
 
@@ -35,6 +36,7 @@ def bundle_model(
         facts: what serving is told beside vectors.
         metrics: what an evaluation measured of this model's arm.
         version: names the bundle; made from time and content if absent.
+        max_index_bytes: of the vectors in memory; above that 8 bits a number, if recall allows it.
 
     Raises:
         InvalidInput: the model does not fit the documents or the encoder.
@@ -59,4 +61,5 @@ def bundle_model(
         canaries=facts.canaries if facts else (),
         lessons=facts.lessons if facts else (),
         asked=facts.asked if facts else None,
+        max_index_bytes=max_index_bytes,
     )
