@@ -86,7 +86,7 @@ def measure(*, ads: int, seconds: float, bundle: Path | None = None) -> Figures:
             figures |= _open(address, requests, part)
             figures |= _overload(address, requests, part, float(figures["c16_rps"] or 1))
             figures |= _swap(address, requests, 2 * part)
-            figures["rss_mb"] = _rss_mb(address)
+            figures["rss_mb"] = rss_mb(address)
     figures["overhead_ratio"] = round(
         float(figures["c1_p50_ms"] or 0)
         / (float(figures["encode_p50_ms"] or 1) + float(figures["search_p50_ms"] or 0)),
@@ -235,7 +235,7 @@ def _change_all(address: Address, switched: list[float]) -> None:
         client.delete("/v1/ads/new").raise_for_status()
 
 
-def _rss_mb(address: Address) -> int | None:
+def rss_mb(address: Address) -> int | None:
     """Return the resident memory of the process that listens there, on Linux."""
     inodes = {
         line.split()[9]
