@@ -103,7 +103,7 @@ class _ClosedLoop:
         except OSError:
             received = b""
         connection.received += received
-        if received and not _is_whole(connection.received):
+        if received and not is_whole(connection.received):
             return
         if received and connection.received.startswith(b"HTTP/1.1 200"):
             self._load.latencies_ms.append((now - connection.sent_at) * 1000)
@@ -125,7 +125,8 @@ class _ClosedLoop:
             self._close(key.data)
 
 
-def _is_whole(answer: bytes) -> bool:
+def is_whole(answer: bytes) -> bool:
+    """Say whether an answer with a content length is all there."""
     head, blank, body = answer.partition(b"\r\n\r\n")
     length = _CONTENT_LENGTH.search(head)
     return bool(blank) and length is not None and len(body) >= int(length[1])

@@ -1,41 +1,52 @@
-"""How fast are top ads? `python -m loadtests.inference --json [--save] [--seconds 20] [--bundle FOLDER]`.
+"""How fast are top ads? `python -m loadtests.inference --json [--save] [--seconds 40] [--ads 100000] [--bundle FOLDER]`.
 
-Starts the real service as a process of its own over 14,000 ads (clustered random vectors and the real
-encoder, or a published bundle), asks it over raw keep-alive sockets from this process, at 1 and at 16
-connections, and measures the encoder alone in the same run, so that the two can be compared.
+Starts the real service as a process of its own over 100,000 ads (vectors with the structure of real titles, and the
+real encoder; or a published bundle), with its cache of answers off, and asks it over raw keep-alive sockets from this
+process: closed loop at 1 and 16 connections, open loop at a fixed rate, at twice what it can, and while it switches
+bundles and ads are added. Encoder and search alone are measured in the same run, so that ratios can be trusted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
+import httpx
 import numpy as np
 
-from loadtests import closed_loop, results
+from loadtests import closed_loop, open_loop, results
 from loadtests.queries import DEFAULT, ZipfMix
 from loadtests.service import running
-from loadtests.vectors import clustered
-from shared.bundle import Counts, activate, open_bundle, write_bundle
+from loadtests.vectors import clustered, interpolated
+from services.inference.generation import open_generation
+from shared.ad_index import flat_index, read_vectors, recall_of
+from shared.bundle import Counts, activate, current, open_bundle, write_bundle
 from shared.contracts.document import Document
+from shared.dataset import read_documents
 from shared.encoder import SentenceEncoder
 from shared.errors import SkimError
 from shared.settings import CommonSettings
 
-ADS = 14_000
-_CLUSTERS = 500
-_K = 10
-_WARM_UP_SECONDS = 1.0
+ADS = 100_000
+_CLUSTERS, _REAL_TITLES = 500, 4_000
+_K, _MANY = 10, 100
+_WARM_UP_SECONDS = 2.0
 _QUERIES_DRAWN = 5_000
 _ENCODED_ALONE = 300
+_OPEN_RATE, _SWAP_RATE = 400.0, 300.0
+_UNCACHED = {"SKIM_INFERENCE_CACHE_BYTES": "0"}
 
 Figures = dict[str, str | int | float | None]
+Address = tuple[str, int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,61 +68,189 @@ def measure(*, ads: int, seconds: float, bundle: Path | None = None) -> Figures:
 
     Args:
         ads: how many, where no bundle is given.
-        seconds: of load; half at 1 connection, half at 16.
+        seconds: of load, an eighth for each part.
         bundle: a published bundle to serve instead.
     """
     queries = ZipfMix(DEFAULT).draw(_QUERIES_DRAWN)
+    part = seconds / 8
     with tempfile.TemporaryDirectory(prefix="skim-loadtest-") as folder:
         home = Path(folder)
-        count, encoder = _publish(home / "bundles", ads, bundle)
-        encode_ms = _encode_alone(encoder, queries[:_ENCODED_ALONE])
-        requests = [
-            closed_loop.get_request("127.0.0.1", "/v1/ads", query=query, k=_K) for query in queries
-        ]
-        with running("inference", home) as address:
+        publish(home / "bundles", ads, bundle)
+        figures = alone(current(home / "bundles"), queries[:_ENCODED_ALONE])
+        requests, many = (_requests(queries, k) for k in (_K, _MANY))
+        started = time.perf_counter()
+        with running("inference", home, environment=_UNCACHED) as address:
+            figures["cold_start_seconds"] = round(time.perf_counter() - started, 2)
             closed_loop.run(address, requests, connections=16, seconds=_WARM_UP_SECONDS)
-            one = closed_loop.run(address, requests, connections=1, seconds=seconds / 2)
-            many = closed_loop.run(address, requests, connections=16, seconds=seconds / 2)
+            figures |= _closed(address, requests, many, part)
+            figures |= _open(address, requests, part)
+            figures |= _overload(address, requests, part, float(figures["c16_rps"] or 1))
+            figures |= _swap(address, requests, 2 * part)
+            figures["rss_mb"] = rss_mb(address)
+    figures["overhead_ratio"] = round(
+        float(figures["c1_p50_ms"] or 0)
+        / (float(figures["encode_p50_ms"] or 1) + float(figures["search_p50_ms"] or 0)),
+        2,
+    )
+    return figures
+
+
+def publish(bundles: Path, ads: int, bundle: Path | None) -> None:
+    """Make a bundle current in `bundles`, and one like it that can be switched to."""
+    if bundle is not None:
+        version = open_bundle(bundle).manifest.version
+        shutil.copytree(bundle, bundles / version)
+        activate(bundles, version)
+        return
+    folder = CommonSettings().models / "encoder"
+    encoder = SentenceEncoder(folder, threads=0)
+    asked = encoder.encode(list(DEFAULT))
+    written = write_bundle(
+        bundles,
+        encoder=folder,
+        ads=[
+            Document(
+                id=f"ad-{number}", title=f"Thing {number}", metadata={"price": number % 1_000}
+            )
+            for number in range(ads)
+        ],
+        vectors=_vectors(encoder, ads),
+        counts=Counts(ads=ads, train_queries=0, clicks=0, labels=0),
+        asked=asked,
+        version="first",
+    )
+    other = bundles / "second"
+    shutil.copytree(written, other)
+    manifest = other / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": "first"', '"version": "second"'))
+    activate(bundles, "first")
+
+
+def alone(folder: Path, queries: Sequence[str]) -> Figures:
+    """Return what encoder and search take in this process, one query at a time, and how exact search is."""
+    generation = open_generation(folder)
+    encode_ms, search_ms, vectors = [], [], []
+    for query in queries:
+        started = time.perf_counter()
+        vector = generation.encoder.encode([query])
+        encoded = time.perf_counter()
+        generation.base.index.search(vector, _K)
+        encode_ms.append((encoded - started) * 1000)
+        search_ms.append((time.perf_counter() - encoded) * 1000)
+        vectors.append(vector)
+    found = [generation.base.index.search(vector, _K)[1] for vector in vectors]
+    truth = flat_index(read_vectors(folder)).search(np.concatenate(vectors), _K)[1]
     return {
-        "c1_p50_ms": _percentile(one.latencies_ms, 50),
-        "c1_p99_ms": _percentile(one.latencies_ms, 99),
-        "c16_rps": round(many.requests_per_second, 1),
-        "c16_p50_ms": _percentile(many.latencies_ms, 50),
-        "c16_p99_ms": _percentile(many.latencies_ms, 99),
-        "errors": one.errors + many.errors,
+        "ads": len(generation.base.rows),
+        "index": generation.base.index.card.kind,
+        "ef": generation.base.index.card.ef,
+        "recall_at_10": round(recall_of(np.concatenate(found), truth), 4),
         "encode_p50_ms": _percentile(encode_ms, 50),
-        "ads": count,
+        "search_p50_ms": _percentile(search_ms, 50),
     }
 
 
-def _publish(bundles: Path, ads: int, bundle: Path | None) -> tuple[int, SentenceEncoder]:
-    """Make a bundle current in `bundles`; return how many ads it has, and its encoder."""
-    if bundle is not None:
-        opened = open_bundle(bundle)
-        shutil.copytree(bundle, bundles / opened.manifest.version)
-        activate(bundles, opened.manifest.version)
-        return len(opened.ads), SentenceEncoder(opened.encoder)
-    encoder = SentenceEncoder(CommonSettings().models / "encoder")
-    written = write_bundle(
-        bundles,
-        encoder=CommonSettings().models / "encoder",
-        ads=[Document(id=f"ad-{number}", title=f"Thing {number}") for number in range(ads)],
-        vectors=clustered(ads, encoder.dimensions, clusters=_CLUSTERS),
-        counts=Counts(ads=ads, train_queries=0, clicks=0, labels=0),
+def _vectors(encoder: SentenceEncoder, ads: int) -> np.ndarray:
+    documents = CommonSettings().data / "things" / "documents.jsonl"
+    if not documents.exists():
+        return clustered(ads, encoder.dimensions, clusters=_CLUSTERS)
+    titles = [each.title for each in islice(read_documents(documents), _REAL_TITLES)]
+    return interpolated(encoder.encode(titles), ads)
+
+
+def _requests(queries: Sequence[str], k: int) -> list[bytes]:
+    return [closed_loop.get_request("127.0.0.1", "/v1/ads", query=query, k=k) for query in queries]
+
+
+def _closed(
+    address: Address, requests: Sequence[bytes], many: Sequence[bytes], seconds: float
+) -> Figures:
+    one = closed_loop.run(address, requests, connections=1, seconds=seconds)
+    hundred = closed_loop.run(address, many, connections=1, seconds=seconds)
+    sixteen = closed_loop.run(address, requests, connections=16, seconds=seconds)
+    return {
+        "c1_p50_ms": _percentile(one.latencies_ms, 50),
+        "c1_p99_ms": _percentile(one.latencies_ms, 99),
+        "c1_k100_p50_ms": _percentile(hundred.latencies_ms, 50),
+        "c16_rps": round(sixteen.requests_per_second, 1),
+        "c16_p50_ms": _percentile(sixteen.latencies_ms, 50),
+        "c16_p99_ms": _percentile(sixteen.latencies_ms, 99),
+        "errors": one.errors + hundred.errors + sixteen.errors,
+    }
+
+
+def _open(address: Address, requests: Sequence[bytes], seconds: float) -> Figures:
+    load = open_loop.run(address, requests, per_second=_OPEN_RATE, seconds=seconds)
+    return {
+        "open_p50_ms": _percentile(load.latencies_ms, 50),
+        "open_p99_ms": _percentile(load.latencies_ms, 99),
+        "open_errors": load.errors + len(load.refusals_ms),
+    }
+
+
+def _overload(address: Address, requests: Sequence[bytes], seconds: float, peak: float) -> Figures:
+    load = open_loop.run(address, requests, per_second=2 * peak, seconds=seconds)
+    return {
+        "overload_goodput": round(load.goodput / peak, 3),
+        "overload_p99_ms": _percentile(load.latencies_ms, 99),
+        "reject_ms_p50": _percentile(load.refusals_ms, 50),
+        "reject_ms_p99": _percentile(load.refusals_ms, 99),
+        "overload_errors": load.errors,
+    }
+
+
+def _swap(address: Address, requests: Sequence[bytes], seconds: float) -> Figures:
+    """Switch bundles and add ads under load, and compare with the same load without either."""
+    quiet = open_loop.run(address, requests, per_second=_SWAP_RATE, seconds=seconds / 2)
+    switched: list[float] = []
+    worker = threading.Thread(target=_change_all, args=(address, switched))
+    busy = open_loop.run(
+        address, requests, per_second=_SWAP_RATE, seconds=seconds / 2, seed=1, halfway=worker.start
     )
-    activate(bundles, written.name)
-    return ads, encoder
+    worker.join()
+    before, after = (_percentile(load.latencies_ms, 99) for load in (quiet, busy))
+    return {
+        "swap_failures": busy.errors + len(busy.refusals_ms),
+        "swap_p99_ms": after,
+        "swap_p99_ratio": round(after / before, 2) if before and after else None,
+        "swap_seconds": round(switched[0], 2) if switched else None,
+    }
 
 
-def _encode_alone(encoder: SentenceEncoder, queries: Sequence[str]) -> list[float]:
-    """Return the milliseconds of each query, encoded one by one in this process."""
-    encoder.encode(queries[:20], batch_size=1)
-    taken = []
-    for query in queries:
+def _change_all(address: Address, switched: list[float]) -> None:
+    with httpx.Client(base_url=f"http://{address[0]}:{address[1]}", timeout=60.0) as client:
+        client.put("/v1/ads", json=[{"id": "new", "title": "a new thing"}]).raise_for_status()
+        other = next(
+            (
+                each
+                for each in client.get("/v1/bundles").json()["bundles"]
+                if not each["is_served"]
+            ),
+            None,
+        )
         started = time.perf_counter()
-        encoder.encode([query])
-        taken.append((time.perf_counter() - started) * 1000)
-    return taken
+        path = f"/v1/bundles/{other['version']}:activate" if other else "/v1/bundles:reload"
+        client.post(path).raise_for_status()
+        switched.append(time.perf_counter() - started)
+        client.delete("/v1/ads/new").raise_for_status()
+
+
+def rss_mb(address: Address) -> int | None:
+    """Return the resident memory of the process that listens there, on Linux."""
+    inodes = {
+        line.split()[9]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[1].endswith(f":{address[1]:04X}") and line.split()[3] == "0A"
+    }
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = {os.readlink(each) for each in (process / "fd").iterdir()}
+            if links & {f"socket:[{inode}]" for inode in inodes}:
+                pages = int((process / "statm").read_text().split()[1])
+                return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+        except OSError:
+            continue
+    return None
 
 
 def _percentile(milliseconds: Sequence[float], percent: float) -> float | None:
@@ -124,7 +263,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--save", action="store_true", help="keep the figures in loadtests/results"
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="of load in all")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of load in all")
     parser.add_argument("--ads", type=int, default=ADS, help="how many, without a bundle")
     parser.add_argument(
         "--bundle", type=Path, help="folder of a published bundle to serve instead"

@@ -30,7 +30,8 @@ from services.training.evaluation import Evaluation, evaluate
 from services.training.labels import Pairs, added_pairs, count, only_relevant
 from services.training.sources import Sources, Written, gather
 from services.training.supervision import Supervision
-from services.training.train import Tower, TrainSettings, embed_documents
+from services.training.train import TrainSettings, embed_documents
+from shared.cold_start import Tower
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, read_dataset
 from shared.encoder import SentenceEncoder

@@ -21,7 +21,7 @@ from loadtests.peers.retrieval.judging import Part, judged, task_of
 from loadtests.peers.retrieval.process import Answer, ask
 from loadtests.peers.retrieval.protocol import RetrievalJob
 from services.cli.chain import DEFAULT_SPLIT
-from services.training.train import Tower
+from shared.cold_start import Tower
 from shared.dataset import read_dataset
 from shared.errors import SkimError
 from shared.settings import CommonSettings

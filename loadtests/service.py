@@ -46,9 +46,15 @@ class Service:
 
 
 @contextmanager
-def running(name: str, home: Path, *, start_seconds: float = 60.0) -> Iterator[tuple[str, int]]:
+def running(
+    name: str,
+    home: Path,
+    *,
+    start_seconds: float = 60.0,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[tuple[str, int]]:
     """Start `services.NAME` as `started` does, and give its address."""
-    with started(name, home, start_seconds=start_seconds) as service:
+    with started(name, home, start_seconds=start_seconds, environment=environment) as service:
         yield service.host, service.port
 
 

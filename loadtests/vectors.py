@@ -1,9 +1,25 @@
-"""Random unit vectors with the structure of real ones: clusters."""
+"""Unit vectors with the structure of real ones: clusters, or real ones and what lies between them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def interpolated(real: NDArray[np.float32], count: int, *, seed: int = 0) -> NDArray[np.float32]:
+    """Return (count, dimensions) unit vectors as real ones lie: each a real one moved along a difference of two others.
+
+    Args:
+        real: (any number, dimensions) unit vectors; the first rows of the answer are these.
+        count: rows.
+        seed: of the choices.
+    """
+    random = np.random.default_rng(seed)
+    one, two, three = random.integers(len(real), size=(3, max(0, count - len(real))))
+    moved = real[one] + 0.5 * (real[two] - real[three])
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    vectors: NDArray[np.float32] = np.concatenate([real[:count], moved]).astype(np.float32)
+    return vectors
 
 
 def clustered(

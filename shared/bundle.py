@@ -4,8 +4,12 @@
     encoder/           a sentence encoder (`shared/encoder.py`)
     ads.jsonl          the documents; line n belongs to
     vectors.npy        row n, (ads, dimensions) float32
+    ads.faiss          the index over them, where the exact one that is made while loading is too slow
+    canaries.jsonl     queries with the ads they must find (`shared/bundle_facts.py`)
+    lessons.jsonl      line n: what taught ad n
 
-Bundles live in one folder, each under its version; the file `current` there names the served one.
+Format 1 has neither of the last three. Bundles live in one folder, each under its version; the file `current` there names
+the served one, `previous` the one before.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +30,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from shared.ad_index import VECTORS, read_vectors, write_vectors
+from shared.ad_index import (
+    INDEX,
+    VECTORS,
+    IndexCard,
+    choose_index,
+    read_vectors,
+    write_index,
+    write_vectors,
+)
+from shared.bundle_facts import CANARIES, LESSONS, Canary, Lessons, ScoreCalibration
+from shared.cold_start import ColdStart
 from shared.contracts.base import ID_PATTERN, Contract, Identifier
 from shared.contracts.document import Document
 from shared.dataset import read_documents, write_rows
@@ -35,7 +50,7 @@ from shared.errors import Conflict, Damaged, InvalidInput, NotFound
 MANIFEST = "manifest.json"
 ENCODER = "encoder"
 ADS = "ads.jsonl"
-CURRENT = "current"
+CURRENT, PREVIOUS = "current", "previous"
 
 
 class FileEntry(Contract):
@@ -58,7 +73,7 @@ class Counts(Contract):
 class Manifest(Contract):
     """`manifest.json`."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 2
     version: Identifier
     created_at: datetime
     git_revision: str | None
@@ -70,6 +85,11 @@ class Manifest(Contract):
     data_sha256: str | None = None
     """Of the documents, train queries, clicks and labels it was trained on."""
     metrics: dict[str, float] = Field(default_factory=dict)
+    index: IndexCard = IndexCard(kind="flat")
+    cold_start: ColdStart | None = None
+    """How training embeds documents; None in format 1."""
+    calibration: ScoreCalibration | None = None
+    """None where validation clicks are too few."""
     files: dict[str, FileEntry]
     """Path inside the bundle -> the file; every file but the manifest."""
 
@@ -97,6 +117,12 @@ def write_bundle(
     data_sha256: str | None = None,
     metrics: Mapping[str, float] | None = None,
     version: str | None = None,
+    cold_start: ColdStart | None = None,
+    calibration: ScoreCalibration | None = None,
+    canaries: Sequence[Canary] = (),
+    lessons: Sequence[Lessons] = (),
+    asked: NDArray[np.float32] | None = None,
+    max_index_bytes: int | None = None,
 ) -> Path:
     """Write a bundle under its version, whole or not at all, and return its folder.
 
@@ -111,9 +137,15 @@ def write_bundle(
         data_sha256: of the data it was trained on.
         metrics: what was measured.
         version: names the bundle; the time and the vectors' sha256 if absent.
+        cold_start: how documents that training did not see are embedded.
+        calibration: how scores become probabilities.
+        canaries: what an opened bundle must find.
+        lessons: what taught each ad, in the order of `ads`.
+        max_index_bytes: of the vectors in memory; above that 8 bits a number, if recall allows it.
+        asked: (any number, dimensions) float32 vectors of queries, to choose the index with.
 
     Raises:
-        InvalidInput: vectors and ads disagree, or the version is no identifier.
+        InvalidInput: vectors, lessons and ads disagree, or the version is no identifier.
         NotFound: there is no encoder in `encoder`.
         Conflict: there is a bundle of that version.
     """
@@ -123,6 +155,8 @@ def write_bundle(
             f"vectors of shape {vectors.shape}, expected {(len(ads), card.dimensions)}: "
             f"{len(ads)} ads, encoder {card.name}"
         )
+    if lessons and len(lessons) != len(ads):
+        raise InvalidInput(f"{len(lessons)} lessons for {len(ads)} ads")
     now = datetime.now(UTC)
     bundles.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=bundles, prefix=".new-") as scratch:
@@ -131,6 +165,12 @@ def write_bundle(
         shutil.copytree(encoder, folder / ENCODER)
         write_rows(folder / ADS, ads)
         write_vectors(folder, vectors)
+        index = choose_index(vectors, asked, max_bytes=max_index_bytes)
+        if index.card.kind != "flat":
+            write_index(folder, index)
+        for name, rows in ((CANARIES, canaries), (LESSONS, lessons)):
+            if rows:
+                write_rows(folder / name, rows)
         files = {name: _entry(folder / name) for name in sorted(_files_in(folder))}
         version = version or f"{now:%Y%m%dT%H%M%S}-{files[VECTORS].sha256[:8]}"
         manifest = Manifest(
@@ -143,6 +183,9 @@ def write_bundle(
             settings=dict(settings or {}),
             data_sha256=data_sha256,
             metrics=dict(metrics or {}),
+            index=index.card,
+            cold_start=cold_start,
+            calibration=calibration,
             files=files,
         )
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
@@ -157,18 +200,8 @@ def write_bundle(
 
 
 def open_bundle(folder: Path) -> Bundle:
-    """Verify every file of a bundle, then read ads and vectors.
-
-    Raises:
-        NotFound: there is no bundle.
-        Damaged: a file is missing, is not listed, or is not what the manifest says.
-    """
-    manifest = _read_manifest(folder)
-    unlisted = sorted(_files_in(folder) - {MANIFEST} - set(manifest.files))
-    if unlisted:
-        raise Damaged(f"{folder / unlisted[0]}: not listed in {MANIFEST}")
-    for name in sorted({ADS, VECTORS, f"{ENCODER}/{CARD}", *manifest.files}):
-        _verify(folder, name, manifest.files.get(name))
+    """Verify every file of a bundle, then read ads and vectors; see `verify_bundle`."""
+    manifest = verify_bundle(folder)
     ads, vectors = _read_ads(folder / ADS), read_vectors(folder)
     expected = (len(ads), manifest.dimensions)
     if vectors.shape != expected or manifest.counts.ads != len(ads):
@@ -179,19 +212,90 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(manifest, folder / ENCODER, ads, vectors)
 
 
+def verify_bundle(folder: Path) -> Manifest:
+    """Verify every file of a bundle by its sha256, and return what they are.
+
+    Raises:
+        NotFound: there is no bundle.
+        Damaged: a file is missing, is not listed, or is not what the manifest says.
+    """
+    manifest = read_manifest(folder)
+    unlisted = sorted(_files_in(folder) - {MANIFEST} - set(manifest.files))
+    if unlisted:
+        raise Damaged(f"{folder / unlisted[0]}: not listed in {MANIFEST}")
+    needed = {ADS, VECTORS, f"{ENCODER}/{CARD}"}
+    if manifest.index.kind != "flat":
+        needed.add(INDEX)
+    for name in sorted({*needed, *manifest.files}):
+        _verify(folder, name, manifest.files.get(name))
+    return manifest
+
+
+def versions(bundles: Path) -> list[Manifest]:
+    """Return the bundles that can be served, newest first; folders whose manifest cannot be read are left out."""
+    found = []
+    for folder in bundles.iterdir() if bundles.is_dir() else ():
+        if _is_version(folder.name) and (folder / MANIFEST).is_file():
+            with suppress(NotFound, Damaged):
+                found.append(read_manifest(folder))
+    return sorted(found, key=lambda manifest: manifest.created_at, reverse=True)
+
+
+def folder_of(bundles: Path, version: str) -> Path:
+    """Return the folder of a bundle.
+
+    Raises:
+        InvalidInput: the version is no identifier.
+        NotFound: there is no bundle of that version.
+    """
+    folder = bundles / _checked(version)
+    if not (folder / MANIFEST).is_file():
+        raise NotFound(f"{bundles}: no bundle {version!r}")
+    return folder
+
+
+def previous(bundles: Path) -> str:
+    """Return the version that was served before the current one.
+
+    Raises:
+        NotFound: there was none.
+    """
+    try:
+        return _named_in(bundles / PREVIOUS)
+    except FileNotFoundError as error:
+        raise NotFound(f"{bundles}: no bundle was served before this one") from error
+
+
 def activate(bundles: Path, version: str) -> None:
-    """Make `version` the served bundle, at once.
+    """Make `version` the served bundle, at once, and remember the one before.
 
     Raises:
         NotFound: there is no bundle of that version.
     """
-    if not (bundles / _checked(version) / MANIFEST).is_file():
-        raise NotFound(f"{bundles}: no bundle {version!r}")
-    temporary = bundles / f".{CURRENT}.{os.getpid()}"
+    folder_of(bundles, version)
+    with suppress(FileNotFoundError, Damaged):
+        before = _named_in(bundles / CURRENT)
+        if before != version:
+            _point(bundles, PREVIOUS, before)
+    _point(bundles, CURRENT, version)
+
+
+def _point(bundles: Path, name: str, version: str) -> None:
+    temporary = bundles / f".{name}.{os.getpid()}"
     temporary.write_text(version + "\n")
     _flush(temporary)
-    temporary.replace(bundles / CURRENT)
+    temporary.replace(bundles / name)
     _flush(bundles)
+
+
+def _named_in(path: Path) -> str:
+    try:
+        version = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise Damaged(f"{path}: not a version") from error
+    if not _is_version(version):
+        raise Damaged(f"{path}: {version[:80]!r} is not a version")
+    return version
 
 
 def current(bundles: Path) -> Path:
@@ -203,19 +307,16 @@ def current(bundles: Path) -> Path:
     """
     path = bundles / CURRENT
     try:
-        version = path.read_text(encoding="utf-8").strip()
+        version = _named_in(path)
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no bundle is published; run `skim publish`") from error
-    except UnicodeDecodeError as error:
-        raise Damaged(f"{path}: not a version") from error
-    if not _is_version(version):
-        raise Damaged(f"{path}: {version[:80]!r} is not a version")
     if not (bundles / version).is_dir():
         raise NotFound(f"{bundles / version}: no such bundle, though {path} names it")
     return bundles / version
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest in `folder`; `NotFound` or `Damaged` if there is none to be read."""
     path = folder / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())
@@ -269,7 +370,7 @@ def _is_version(version: str) -> bool:
     return (
         re.fullmatch(ID_PATTERN, version) is not None
         and not version.startswith(".")
-        and version != CURRENT
+        and version not in {CURRENT, PREVIOUS}
     )
 
 

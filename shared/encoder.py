@@ -98,18 +98,23 @@ class SentenceEncoder:
             batch_size: texts of similar length are encoded together, this many at a time.
         """
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        rows = [self._tokens(text, max_tokens) for text in texts]
+        rows = self.tokens(texts, max_tokens=max_tokens)
         by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         for start in range(0, len(by_length), batch_size):
             batch = by_length[start : start + batch_size]
-            vectors[batch] = self._forward([rows[row] for row in batch])
+            vectors[batch] = self.forward([rows[row] for row in batch])
         return vectors
+
+    def tokens(self, texts: Sequence[str], *, max_tokens: int = 32) -> list[list[int]]:
+        """Return the token ids of each text, `max_tokens` at most."""
+        return [self._tokens(text, max_tokens) for text in texts]
 
     def _tokens(self, text: str, max_tokens: int) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text).ids
         return ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]
 
-    def _forward(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def forward(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return (rows, dimensions) float32 unit vectors of token ids, all encoded at once."""
         length = max(len(row) for row in rows)
         input_ids = np.full((len(rows), length), self._pad_id, dtype=np.int64)
         attention_mask = np.zeros((len(rows), length), dtype=np.int64)

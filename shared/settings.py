@@ -82,6 +82,11 @@ class CommonSettings(BaseSettings):
         """Folder of published bundles; `current` in it names the served one."""
         return self.home / "bundles"
 
+    @property
+    def ads(self) -> Path:
+        """Folder of what the inference service was told of ads; it outlives bundles."""
+        return self.home / "ads"
+
 
 class ServerSettings(BaseSettings):
     """What every HTTP service has. Subclasses set the prefix `SKIM_<SERVICE>_` and the port."""

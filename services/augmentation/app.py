@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry
 from pydantic import Field
 
+from services.augmentation.ads import AdPublisher
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.metrics import AugmentationMetrics, StoreCollector
 from services.augmentation.routes.dead_letters import dead_letter_routes
@@ -42,8 +43,13 @@ DocumentIds = Annotated[
 ]
 
 
-def build_app(settings: AugmentationSettings, store: Store, dispatcher: Dispatcher) -> FastAPI:
-    """Return the application."""
+def build_app(
+    settings: AugmentationSettings,
+    store: Store,
+    dispatcher: Dispatcher,
+    ads: AdPublisher | None = None,
+) -> FastAPI:
+    """Return the application; `ads` is told of removed documents."""
     registry = CollectorRegistry()
     registry.register(StoreCollector(store))
     metrics = AugmentationMetrics(registry)
@@ -67,25 +73,30 @@ def build_app(settings: AugmentationSettings, store: Store, dispatcher: Dispatch
 
     app.include_router(intake_routes(settings, store, dispatcher, metrics))
     app.include_router(job_routes(settings, store, Seats(settings.max_event_streams)))
-    app.include_router(_changes(store))
+    app.include_router(_changes(store, ads))
     app.include_router(_readings(store))
     app.include_router(dead_letter_routes(store, dispatcher))
     return app
 
 
-def _changes(store: Store) -> APIRouter:
+def _changes(store: Store, ads: AdPublisher | None) -> APIRouter:
     router = APIRouter()
 
     @router.delete("/v1/documents/{document_id}", status_code=204, tags=["documents"])
     def delete_document(document_id: str) -> None:
         """Remove a document with its labels. Jobs that wait for it count it as done."""
-        if not store.remove_documents([document_id]):
+        removed = store.remove_documents([document_id])
+        if ads is not None:  # also of one that is gone: who was told 503 asks again
+            ads.withdraw([document_id])
+        if not removed:
             raise NotFound(f"there is no document {document_id!r}")
 
     @router.delete("/v1/documents", tags=["documents"])
     def delete_documents(ids: DocumentIds) -> RemovedDocuments:
         """Remove the documents of a JSON list of ids, and say which were not there."""
         removed = store.remove_documents(ids)
+        if ads is not None:
+            ads.withdraw(ids)
         there = set(removed)
         unknown = [each for each in dict.fromkeys(ids) if each not in there]
         return RemovedDocuments(removed=len(removed), unknown=unknown)

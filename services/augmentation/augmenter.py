@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 from pydantic import ValidationError
 
+from services.augmentation.ads import AdPublisher
 from shared.contracts.document import Document
 from shared.contracts.generation import GenerateResponse, GenerationInfo
 from shared.contracts.mapping import MapDocument, MapRequest, MapResponse
@@ -53,11 +54,19 @@ class Augmenter:
         generation: asked only for what the store has no synthetic queries of.
         mapping: asked for every batch.
         lease_seconds: what is in hands is let go of by itself after so long; it is renewed while we work.
+        ads: makes augmented documents ads; nobody does if absent.
     """
 
     def __init__(
-        self, store: Store, generation: Generates, mapping: Maps, *, lease_seconds: float
+        self,
+        store: Store,
+        generation: Generates,
+        mapping: Maps,
+        *,
+        lease_seconds: float,
+        ads: AdPublisher | None = None,
     ) -> None:
+        self._ads = ads
         self._store = store
         self._generation = generation
         self._mapping = mapping
@@ -163,7 +172,10 @@ class Augmenter:
         for document_id in document_ids:
             with suppress(NotFound):  # removed meanwhile
                 documents.append(self._store.document(document_id))
-        return self._mapped(self._written(documents)) if documents else {}
+        revisions = self._mapped(self._written(documents)) if documents else {}
+        if self._ads is not None:
+            self._ads.publish(documents)
+        return revisions
 
     def _remapped(self, document_ids: Sequence[str], among: Sequence[str]) -> dict[str, Revision]:
         """Return the revisions of documents that can be mapped anew, or of those that reach `among`."""

@@ -14,6 +14,9 @@ class AugmentationSettings(ServerSettings):
     model_config = SettingsConfigDict(env_prefix="SKIM_AUGMENTATION_", extra="ignore", frozen=True)
 
     port: int = Field(default=8103, ge=1, le=65535)
+    ads_url: str | None = None
+    """The inference service, which makes ads of augmented documents and is told of removed ones; nobody is if unset.
+    While it does not answer, documents wait."""
     batch_size: int = Field(default=16, ge=1, le=64)
     """Documents of one task; generation takes at most 64."""
     workers: int = Field(default=2, ge=1)

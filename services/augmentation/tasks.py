@@ -15,12 +15,13 @@ import structlog
 from celery import Celery, Task, signals
 from celery.exceptions import OperationalError, TimeLimitExceeded, WorkerLostError
 
+from services.augmentation.ads import AdPublisher
 from services.augmentation.augmenter import PAUSE_SECONDS, Augmenter, reason_of
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
 from services.augmentation.worker import Worker
 from shared.circuit_breaker import CircuitBreaker
-from shared.clients import GenerationClient, MappingClient
+from shared.clients import GenerationClient, InferenceClient, MappingClient
 from shared.errors import SkimError, Unavailable
 from shared.retry_budget import RetryBudget
 from shared.settings import CommonSettings
@@ -185,5 +186,20 @@ def _worker() -> Worker:
             budget=budget,
         ),
         lease_seconds=settings.lease_seconds,
+        ads=ad_publisher(store, budget),
     )
     return Worker(augmenter, celery_dispatcher(store), patience_seconds=settings.task_seconds / 5)
+
+
+def ad_publisher(store: Store, budget: RetryBudget | None = None) -> AdPublisher | None:
+    """Return what makes ads of documents, None if nobody does."""
+    if settings.ads_url is None:
+        return None
+    client = InferenceClient(
+        settings.ads_url,
+        timeout_seconds=common.request_timeout_seconds,
+        attempts=_CALLS,
+        breaker=CircuitBreaker("inference"),
+        budget=budget,
+    )
+    return AdPublisher(store, client)

@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from services.cli import (
+    ads,
     augment,
     data,
     dead_letters,
@@ -52,6 +53,8 @@ app.add_typer(augment.labels_app, name="labels")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("train")(training.train_command)
 app.command()(training.publish)
+app.add_typer(ads.bundles_app, name="bundles")
+app.add_typer(ads.app, name="ads")
 app.command()(evaluate.simulate)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("gaps")(gaps.gaps_command)

@@ -26,7 +26,7 @@ from shared.settings import CommonSettings
 if TYPE_CHECKING:
     from services.training.arms import Arm
     from services.training.evaluation import EvaluationResult
-    from services.training.train import Tower
+    from shared.cold_start import Tower
 
 DEFAULT_SPLIT = "new_wordings"
 """Name of the split in queries.jsonl."""

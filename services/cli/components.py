@@ -34,18 +34,20 @@ def suite_components(common: CommonSettings) -> list[Component]:
     if not asks_for_keys(common):
         home["SKIM_AUTH"] = "off"
     augmentation = AugmentationSettings()
+    # Documents become ads by themselves, unless the operator says otherwise.
+    ads = {"SKIM_AUGMENTATION_ADS_URL": augmentation.ads_url or common.inference_url}
     parts = [
         _redis(common),
         _service("generation", common.generation_url, GenerationSettings(), home),
         _service("mapping", common.mapping_url, MappingSettings(), home),
-        _service("augmentation", common.augmentation_url, augmentation, home),
+        _service("augmentation", common.augmentation_url, augmentation, {**home, **ads}),
         _service("inference", common.inference_url, InferenceSettings(), home),
         _service("dashboard", common.dashboard_url, DashboardSettings(), home),
         Component(
             "worker",
             [sys.executable, "-m", "celery", "-A", "services.augmentation.tasks", "worker"],
             _SERVICE_STAGE,
-            environment={**home, "REMAP_SIGTERM": "SIGQUIT"},
+            environment={**home, **ads, "REMAP_SIGTERM": "SIGQUIT"},
             stop_seconds=augmentation.task_seconds / 10 + 30,  # its soft shutdown, then the rest
         ),
         Component("sweeper", _module("augmentation.sweeper"), _SERVICE_STAGE, environment=home),

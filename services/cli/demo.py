@@ -213,6 +213,7 @@ def _bundle(
 ) -> str:
     from services.training.embeddings import CachedEncoder
     from services.training.publish import bundle_model
+    from services.training.serving_facts import serving_facts
     from services.training.train import TrainSettings
 
     folder = suite.models / "encoder"
@@ -220,7 +221,10 @@ def _bundle(
     version = "skim" if written else "clicks"
     with progress_bar(f"Training the bundle {version!r}") as advance:
         model = train_on(dataset, labels, written, encoder, TrainSettings(), advance)
-    return bundle_model(model, dataset.documents, folder, suite.bundles, version=version).name
+    facts = serving_facts(model.vectors, dataset, labels, written, encoder)
+    return bundle_model(
+        model, dataset.documents, folder, suite.bundles, facts=facts, version=version
+    ).name
 
 
 def _queries_to_show(dataset: Dataset) -> list[Query]:

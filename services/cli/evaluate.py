@@ -27,7 +27,7 @@ from shared.errors import Conflict, InvalidInput, NotFound
 from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
-    from services.training.train import Tower
+    from shared.cold_start import Tower
 
 # What imports torch is imported inside the functions: `skim search` must not wait for it.
 

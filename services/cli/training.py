@@ -24,7 +24,8 @@ from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
     from services.training.embeddings import CachedEncoder
-    from services.training.train import Tower, TrainedModel, TrainSettings
+    from services.training.train import TrainedModel, TrainSettings
+    from shared.cold_start import Tower
 
 # What imports torch is imported inside the functions: `skim search` must not wait for it.
 
@@ -61,6 +62,10 @@ def train_command(
         int, typer.Option(min=0, help="Epochs to fine-tune the encoder first; 0 keeps it.")
     ] = 0,
     version: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
+    max_index_mb: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the ads' vectors in memory; above, 8 bits a number."),
+    ] = None,
 ) -> None:
     """Train on clicks, labels and synthetic queries and write a bundle; `skim publish` serves it.
 
@@ -69,6 +74,7 @@ def train_command(
     """
     from services.training.embeddings import CachedEncoder
     from services.training.publish import bundle_model
+    from services.training.serving_facts import serving_facts
     from services.training.train import TrainSettings
 
     common = CommonSettings()
@@ -99,7 +105,15 @@ def train_command(
                 advance,
                 checkpoint=common.home / "run" / "classifiers",
             )
-        bundle = bundle_model(model, dataset.documents, encoder, common.bundles, version=version)
+        bundle = bundle_model(
+            model,
+            dataset.documents,
+            encoder,
+            common.bundles,
+            facts=serving_facts(model.vectors, dataset, added, written, cached),
+            version=version,
+            max_index_bytes=None if max_index_mb is None else max_index_mb * 1_000_000,
+        )
     print_json(
         {
             "bundle": bundle.name,
@@ -183,11 +197,11 @@ def publish(
 def publish_bundle(common: CommonSettings, version: str) -> bool:
     """Verify and activate a bundle; False if no inference service runs to take it at once."""
     open_bundle(common.bundles / version)
-    activate(common.bundles, version)
     try:
         with InferenceClient(common.inference_url, attempts=1) as client:
-            client.reload()
+            client.activate(version)
     except Unavailable:
+        activate(common.bundles, version)
         return False
     return True
 
@@ -226,22 +240,21 @@ def _tuned_encoder(
     from services.training.labels import LabelUse, only_of
     from services.training.model_sources import MINILM, fetch
     from services.training.supervision import of_labels, positions_of
-    from services.training.train import DESCRIPTION_TOKENS, QUERY_TOKENS, text_of
+    from shared.cold_start import cold_start_of
 
     source = fetch(MINILM, common.models / "sources")
     queries, positions = dataset.queries_of("train"), positions_of(dataset.documents)
     clicks, known = (only_of(pairs, queries, positions) for pairs in (dataset.clicks, labels))
     supervision = of_labels(queries, positions, clicks, known, LabelUse())
-    settings = DualEncoderSettings(
-        epochs=epochs, document_tokens=QUERY_TOKENS if tower == "title" else DESCRIPTION_TOKENS
-    )
+    reading = cold_start_of(tower)
+    settings = DualEncoderSettings(epochs=epochs, document_tokens=reading.max_tokens)
     tuned = common.models / "tuned"
     with progress_bar_with_note("Fine-tuning the encoder") as advance:
         fine_tune(
             source,
             supervision.queries,
             supervision.labels,
-            [text_of(document, tower) for document in dataset.documents],
+            [reading.text_of(document) for document in dataset.documents],
             tuned,
             settings,
             advance,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from services.inference.app import build_app
-from services.inference.retriever import open_retriever
+from services.inference.generations import Generations
+from services.inference.live_ads import LiveAds, Upkeep
 from services.inference.settings import InferenceSettings
 from shared.settings import CommonSettings
 from shared.web import serve
@@ -14,8 +15,14 @@ from shared.web import serve
 def main() -> None:
     """Serve until told to stop."""
     common, settings = CommonSettings(), InferenceSettings()
-    app = build_app(settings, partial(open_retriever, common.bundles))
+    generations = Generations(common.bundles, partial(LiveAds, common.ads, upkeep_of(settings)))
+    app = build_app(settings, generations)
     serve(app, host=settings.host, port=settings.port, log_level=common.log_level)
+
+
+def upkeep_of(settings: InferenceSettings) -> Upkeep:
+    """Return what the settings say of upkeep."""
+    return Upkeep(settings.recent_ads, settings.dead_positions, settings.journal_bytes)
 
 
 if __name__ == "__main__":

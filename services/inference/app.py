@@ -1,42 +1,38 @@
-"""The inference service's HTTP face: top ads of a query, one ad, what is served, switch the bundle."""
+"""The inference service's application: queries, changes of the ads and bundles are routers of their own."""
 
 from __future__ import annotations
 
 import gc
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
 
-import orjson
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
-from services.inference.retriever import Ranking, Retriever
+from services.inference.generations import Generations
+from services.inference.routes.ads import ads_router
+from services.inference.routes.bundles import bundles_router
+from services.inference.routes.changes import changes_router
+from services.inference.serving import Serving
 from services.inference.settings import InferenceSettings
-from shared.contracts.base import Identifier, QueryText
-from shared.contracts.inference import AdResponse, AdsResponse, InferenceInfo
-from shared.pool import BoundedPool
-from shared.served import Served
-from shared.telemetry import StageMetrics
 from shared.web import create_app
 
-MAX_K = 1_000
 
-
-def build_app(settings: InferenceSettings, load: Callable[[], Retriever]) -> FastAPI:
-    """Return the application; `load` gives a warm retriever, at start and at each reload."""
-    served = Served(load)
-    pool = BoundedPool(threads=settings.threads, max_waiting=settings.max_waiting)
+def build_app(settings: InferenceSettings, generations: Generations) -> FastAPI:
+    """Return the application."""
+    registry = CollectorRegistry()
+    serving = Serving(settings, generations, registry)
 
     @asynccontextmanager
     async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await served.start()
-        gc.freeze()  # else each full collection walks every ad: a pause that grows with the bundle
+        await generations.start()
+        gc.collect()
+        gc.freeze()  # else each full collection walks all that is kept: a pause that grows with it
         yield
-        pool.close()
+        serving.close()
 
     async def _check_ready(_: FastAPI) -> None:
-        served.current()
+        generations.view()
 
     app = create_app(
         "inference",
@@ -44,54 +40,10 @@ def build_app(settings: InferenceSettings, load: Callable[[], Retriever]) -> Fas
         _lifespan,
         check_ready=_check_ready,
         max_body_bytes=settings.max_body_bytes,
+        registry=registry,
     )
-    stages = StageMetrics("inference", ("queue", "encode", "search"), app.state.registry)
-
-    # orjson instead of a response model is a third more requests a second; the model documents.
-    @app.get("/v1/ads", response_model=AdsResponse, tags=["ads"])
-    async def top_ads(
-        query: Annotated[QueryText, Query(description="What the user typed.")],
-        k: Annotated[int, Query(ge=1, le=MAX_K, description="How many ads.")] = 10,
-    ) -> Response:
-        """Give the top ads of a query, best first; `Server-Timing` says where the time went."""
-        started = time.perf_counter()
-        retriever = served.current()
-        begun, ranking = await pool.run(_top, retriever, query, k)
-        timing = stages.observe(
-            queue=begun - started, encode=ranking.encode_seconds, search=ranking.search_seconds
-        )
-        took_ms = (time.perf_counter() - started) * 1000
-        body = {
-            "query": query,
-            "generation": retriever.generation,
-            "ads": [{"id": ad.id, "title": ad.title, "score": score} for ad, score in ranking.ads],
-            "took_ms": round(took_ms, 3),
-        }
-        return Response(
-            orjson.dumps(body), media_type="application/json", headers={"server-timing": timing}
-        )
-
-    @app.get("/v1/ads/{ad_id}", tags=["ads"])
-    async def one_ad(ad_id: Identifier) -> AdResponse:
-        """Give one ad as the bundle knows it."""
-        retriever = served.current()
-        return AdResponse(generation=retriever.generation, ad=retriever.ad(ad_id))
-
-    @app.get("/v1/info", tags=["operations"])
-    async def info() -> InferenceInfo:
-        """Say what the answers come from."""
-        return served.current().info
-
-    @app.post("/v1/bundles:reload", tags=["operations"])
-    async def reload() -> InferenceInfo:
-        """Serve the bundle that is `current` now; a damaged one leaves the served one in place."""
-        retriever = await served.reload()
-        gc.freeze()
-        return retriever.info
-
+    app.state.serving = serving
+    app.include_router(ads_router(serving))
+    app.include_router(changes_router(serving))
+    app.include_router(bundles_router(serving))
     return app
-
-
-def _top(retriever: Retriever, query: str, k: int) -> tuple[float, Ranking]:
-    """Return when the work began, and its result."""
-    return time.perf_counter(), retriever.top(query, k)

@@ -1,113 +1,108 @@
-"""A query in, its top ads out: encode, search."""
+"""A query in, its top ads out: tokenise, encode, search, name; and why an ad has its score."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from shared.ad_index import AdIndex
-from shared.bundle import current, open_bundle
+import numpy as np
+import orjson
+
+from services.inference.filters import Conditions
+from services.inference.generation import Generation
+from services.inference.view import View
 from shared.contracts.document import Document
-from shared.contracts.inference import InferenceInfo
-from shared.encoder import SentenceEncoder
-from shared.errors import NotFound
+from shared.contracts.inference import Explanation, ScoreParts
 
-_WARM_UP_WORDS = (1, 2, 4, 8, 16, 32)
+STAGES = ("queue", "tokenise", "encode", "search", "name")
+"""Where the time of an answer goes; `queue` is the caller's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """The top ads of a query, best first, and where the time went."""
 
-    ads: Sequence[tuple[Document, float]]
-    """Each with its score."""
-    encode_seconds: float
-    search_seconds: float
+    ads: Sequence[Mapping[str, object]]
+    """`id`, `title`, `score`, and `fields` if any were asked for."""
+    seconds: Mapping[str, float]
+    """Of each stage but the queue."""
 
 
-class Retriever:
-    """Answers queries from one bundle. Safe to call from several threads.
-
-    Args:
-        encoder: turns a query into a vector.
-        index: over the ads' vectors; position n is `ads[n]`.
-        ads: what the positions of the index stand for.
-        generation: names the bundle all of these come from.
-        metrics: what training measured.
-    """
-
-    def __init__(
-        self,
-        encoder: SentenceEncoder,
-        index: AdIndex,
-        ads: Sequence[Document],
-        generation: str,
-        metrics: Mapping[str, float] | None = None,
-    ) -> None:
-        self.info = InferenceInfo(
-            generation=generation,
-            ads=len(ads),
-            encoder=encoder.name,
-            dimensions=encoder.dimensions,
-            index=index.kind,
-            metrics=dict(metrics or {}),
-        )
-        self._encoder = encoder
-        self._index = index
-        self._ads = ads
-        self._by_id = {ad.id: ad for ad in ads}
-
-    @property
-    def generation(self) -> str:
-        """Return the name of the bundle that answers."""
-        return self.info.generation
-
-    def top(self, query: str, k: int) -> Ranking:
-        """Return the `k` best ads of `query`, or all if there are fewer."""
-        started = time.perf_counter()
-        vectors = self._encoder.encode([query])
-        encoded = time.perf_counter()
-        scores, positions = self._index.search(vectors, k)
-        searched = time.perf_counter()
-        ads = [
-            (self._ads[position], score)
-            for position, score in zip(positions[0].tolist(), scores[0].tolist(), strict=True)
-        ]
-        return Ranking(ads, encoded - started, searched - encoded)
-
-    def ad(self, ad_id: str) -> Document:
-        """Return one ad.
-
-        Raises:
-            NotFound: the bundle has no ad of that id.
-        """
-        try:
-            return self._by_id[ad_id]
-        except KeyError:
-            raise NotFound(f"bundle {self.generation} has no ad {ad_id!r}") from None
-
-    def warm_up(self) -> None:
-        """Answer one query of each length, so that no caller waits for first allocations."""
-        for words in _WARM_UP_WORDS:
-            self.top(" ".join(["word"] * words), 10)
+def top(
+    view: View,
+    query: str,
+    k: int,
+    conditions: Conditions | None = None,
+    fields: Sequence[str] = (),
+) -> Ranking:
+    """Return the `k` best ads of `query` that match, or all if there are fewer; all of it from one view."""
+    generation = view.generation
+    started = time.perf_counter()
+    tokens = generation.encoder.tokens([query])
+    tokenised = time.perf_counter()
+    vector = generation.encoder.forward(tokens)[0]
+    encoded = time.perf_counter()
+    scores, positions = view.search(vector, k, conditions)
+    searched = time.perf_counter()
+    ads = [
+        _ad_of(view.row(position), _score_of(generation, score), fields)
+        for position, score in zip(positions.tolist(), scores.tolist(), strict=True)
+    ]
+    seconds = {
+        "tokenise": tokenised - started,
+        "encode": encoded - tokenised,
+        "search": searched - encoded,
+        "name": time.perf_counter() - searched,
+    }
+    return Ranking(ads, seconds)
 
 
-def open_retriever(bundles: Path) -> Retriever:
-    """Verify and open the current bundle, and warm its retriever up.
-
-    Raises:
-        NotFound: no bundle is published.
-        Damaged: a file of it is not what its manifest says.
-    """
-    bundle = open_bundle(current(bundles))
-    retriever = Retriever(
-        SentenceEncoder(bundle.encoder),
-        AdIndex(bundle.vectors),
-        bundle.ads,
-        bundle.manifest.version,
-        bundle.manifest.metrics,
+def explain(view: View, position: int, query: str) -> Explanation:
+    """Say why the ad at a position of the view has its score for a query."""
+    generation = view.generation
+    vector = generation.encoder.encode([query], batch_size=1)[0]
+    product = float(np.dot(vector, view.vector(position)))
+    document = Document.model_validate_json(view.row(position))
+    trained = generation.trained(document)
+    return Explanation(
+        id=document.id,
+        query=query,
+        generation=generation.name,
+        ads_version=view.version,
+        score=_score_of(generation, product),
+        inner_product=product,
+        vector="cold_start" if trained is None else "trained",
+        parts=_parts_of(generation, trained, vector, product),
+        taught_by=None if trained is None else generation.taught(trained),
     )
-    retriever.warm_up()
-    return retriever
+
+
+def _parts_of(
+    generation: Generation, trained: int | None, vector: np.ndarray, product: float
+) -> ScoreParts | None:
+    """Return what an inner product adds up from; a bundle's vector is (1 - weight) embedding + classifier."""
+    if trained is None:
+        return ScoreParts(document_embedding=product, classifier=0.0, mixing_weight=0.0)
+    weight = generation.mixing_weight
+    if weight is None:
+        return None
+    read = generation.cold_start.text_of(generation.document(trained))
+    embedding = (1 - weight) * float(np.dot(vector, generation.cold_vector(read)))
+    return ScoreParts(
+        document_embedding=embedding, classifier=product - embedding, mixing_weight=weight
+    )
+
+
+def _score_of(generation: Generation, product: float) -> float:
+    calibration = generation.calibration
+    return product if calibration is None else calibration.probability(product)
+
+
+def _ad_of(row: bytes, score: float, fields: Sequence[str]) -> Mapping[str, object]:
+    ad = orjson.loads(row)
+    named = {"id": ad["id"], "title": ad["title"], "score": score}
+    if fields:
+        known = {**(ad.get("metadata") or {}), "text": ad.get("text", "")}
+        named["fields"] = {name: known[name] for name in fields if name in known}
+    return named

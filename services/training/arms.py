@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from services.training import baselines
 from services.training.sources import LogName, Sources
 from services.training.supervision import Supervision
-from services.training.train import Tower
+from shared.cold_start import Tower
 from shared.errors import InvalidInput
 
 

@@ -24,7 +24,7 @@ from services.training.supervision import (
     with_texts,
     with_titles,
 )
-from shared.ad_index import AdIndex
+from shared.ad_index import flat_index
 
 _CO_OCCURRENCE = 0.1
 """Gandalf's threshold."""
@@ -227,7 +227,7 @@ def _handed_on(sources: Sources) -> Pairs:
     clicked = sorted({positions[each] for row in sources.log.clicks.values() for each in row})
     if not clicked:
         return {}
-    cosines, nearest = AdIndex(sources.described).search(
+    cosines, nearest = flat_index(sources.described).search(
         sources.described[clicked], _NEIGHBOURS + 1
     )
     targets = 1 / (1 + np.exp(-_TEACHER_SCALE * (cosines - _TEACHER_THRESHOLD)))

@@ -42,7 +42,7 @@ from services.training.query_batches import (
 )
 from services.training.siamese import SiameseEncoder, TextTokenizer, Tokens
 from services.training.team import Team, joined_team
-from services.training.train import DESCRIPTION_TOKENS, QUERY_TOKENS
+from shared.cold_start import DESCRIPTION_TOKENS, QUERY_TOKENS
 from shared.encoder import TOKENIZER
 from shared.errors import InvalidInput, NotFound
 

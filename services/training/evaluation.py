@@ -25,15 +25,14 @@ from services.training.metrics import CUTOFFS, PerQuery
 from services.training.sources import Sources, needed
 from services.training.supervision import positions_of
 from services.training.train import (
-    Tower,
     TrainSettings,
     documents_sha256,
     embed_documents,
     embed_queries,
-    text_of,
     train,
 )
-from shared.ad_index import AdIndex
+from shared.ad_index import flat_index
+from shared.cold_start import Tower, text_of
 from shared.contracts.base import Contract
 from shared.dataset import Dataset
 from shared.errors import InvalidInput, NotFound
@@ -140,7 +139,7 @@ class Evaluation:
         return ranking
 
     def _search(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-        return AdIndex(vectors).search(self._queries, max(CUTOFFS))[1]
+        return flat_index(vectors).search(self._queries, max(CUTOFFS))[1]
 
     def _by_words(self, arm: Arm, tower: Tower, sources: Sources) -> NDArray[np.int64]:
         texts = [text_of(document, tower) for document in self._documents]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from services.training.serving_facts import ServingFacts
 from services.training.stamp import git_revision
 from services.training.train import TrainedModel, flat_settings
 from shared.bundle import write_bundle
+from shared.cold_start import cold_start_of
 from shared.contracts.document import Document
 from shared.encoder import read_card
 from shared.errors import InvalidInput
@@ -19,8 +21,10 @@ def bundle_model(
     encoder: Path,
     bundles: Path,
     *,
+    facts: ServingFacts | None = None,
     metrics: Mapping[str, float] | None = None,
     version: str | None = None,
+    max_index_bytes: int | None = None,
 ) -> Path:
     """Write a bundle and return its folder; it is served once it is activated.
 
@@ -29,8 +33,10 @@ def bundle_model(
         documents: what it was trained on; they become the ads.
         encoder: folder of the sentence encoder it was trained with.
         bundles: folder of all bundles.
+        facts: what serving is told beside vectors.
         metrics: what an evaluation measured of this model's arm.
         version: names the bundle; made from time and content if absent.
+        max_index_bytes: of the vectors in memory; above that 8 bits a number, if recall allows it.
 
     Raises:
         InvalidInput: the model does not fit the documents or the encoder.
@@ -50,4 +56,10 @@ def bundle_model(
         data_sha256=model.data_sha256,
         metrics=metrics,
         version=version,
+        cold_start=cold_start_of(model.settings.tower),
+        calibration=facts.calibration if facts else None,
+        canaries=facts.canaries if facts else (),
+        lessons=facts.lessons if facts else (),
+        asked=facts.asked if facts else None,
+        max_index_bytes=max_index_bytes,
     )

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +22,9 @@ from services.training.guard import (
 from services.training.labels import LabelUse
 from services.training.supervision import Supervision
 from shared.bundle import Counts
+from shared.cold_start import QUERY_TOKENS, Tower, cold_start_of
 from shared.contracts.document import Document
 from shared.dataset import Query
-
-Tower = Literal["title", "metadata"]
-QUERY_TOKENS = 32
-"""As many as inference reads of a query."""
-DESCRIPTION_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -129,14 +124,9 @@ def embed_documents(
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Return (documents, dimensions) float32 unit vectors."""
-    tokens = QUERY_TOKENS if tower == "title" else DESCRIPTION_TOKENS
-    texts = [text_of(document, tower) for document in documents]
-    return encoder.encode(texts, max_tokens=tokens, progress=progress)
-
-
-def text_of(document: Document, tower: Tower) -> str:
-    """Return what a tower reads of a document."""
-    return document.title if tower == "title" else document.described()
+    reading = cold_start_of(tower)
+    texts = [reading.text_of(document) for document in documents]
+    return encoder.encode(texts, max_tokens=reading.max_tokens, progress=progress)
 
 
 def embed_queries(queries: Sequence[Query], encoder: CachedEncoder) -> NDArray[np.float32]:

@@ -2,16 +2,74 @@
 
 from __future__ import annotations
 
-from shared.contracts.base import Contract, Identifier
-from shared.contracts.document import Document
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    TypeAdapter,
+    model_validator,
+)
+
+from shared.bundle_facts import Lessons, ScoreCalibration
+from shared.contracts.base import Contract, Identifier, QueryText
+from shared.contracts.document import Document, MetadataInteger, MetadataValue
+
+MAX_K = 1_000
+MAX_BATCH = 64
+FILTER_CHARACTERS = 200
+"""Longer texts of metadata are not filtered by."""
+
+FilterText = Annotated[str, StringConstraints(max_length=FILTER_CHARACTERS)]
+FilterValue = bool | MetadataInteger | FiniteFloat | FilterText
+"""Numbers are compared as 64-bit floats, texts by code point. A truth value is no number."""
+Bound = bool | MetadataInteger | FiniteFloat | FilterText
+
+
+class Condition(Contract):
+    """What a metadata field must be: all that is given holds of its value, or of one element of its list."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    eq: FilterValue | None = None
+    in_: list[FilterValue] | None = Field(default=None, alias="in", min_length=1, max_length=1_000)
+    gt: Bound | None = None
+    gte: Bound | None = None
+    lt: Bound | None = None
+    lte: Bound | None = None
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if all(each is None for each in (self.eq, self.in_, self.gt, self.gte, self.lt, self.lte)):
+            raise ValueError("expected at least one of eq, in, gt, gte, lt, lte")
+        if any(isinstance(each, bool) for each in (self.gt, self.gte, self.lt, self.lte)):
+            raise ValueError("expected a number or a text as a bound")
+        return self
+
+
+Filter = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=100)], FilterValue | Condition],
+    Field(max_length=20),
+]
+"""Metadata field -> value, or condition; all of them hold. An ad without the field does not match."""
+FILTER: TypeAdapter[dict[str, FilterValue | Condition]] = TypeAdapter(Filter)
 
 
 class RankedAd(Contract):
-    """One answer: an ad and its score (higher is better; comparable within one answer)."""
+    """One answer: an ad and its score, higher is better.
+
+    With a calibrated bundle the score is the probability of a click, comparable between queries; without, an inner
+    product, comparable within one answer.
+    """
 
     id: Identifier
     title: str
     score: float
+    fields: dict[str, MetadataValue] | None = None
+    """Those that were asked for and that the ad has: `text`, or names of metadata."""
 
 
 class AdsResponse(Contract):
@@ -20,25 +78,148 @@ class AdsResponse(Contract):
     query: str
     generation: str
     """The bundle that answered."""
+    ads_version: int
+    """Grows with every change of the ads: all of an answer is of one."""
     ads: list[RankedAd]
     took_ms: float
 
 
+class AdsQuery(Contract):
+    """One query of a batch."""
+
+    query: QueryText
+    k: int = Field(default=10, ge=1, le=MAX_K)
+    filter: Filter | None = None
+    fields: list[str] = Field(default_factory=list, max_length=100)
+
+
+class AdsBatch(Contract):
+    """Several queries at once."""
+
+    queries: list[AdsQuery] = Field(min_length=1, max_length=MAX_BATCH)
+    timeout_ms: int | None = Field(default=None, ge=1, le=60_000)
+
+
+class BatchAnswer(Contract):
+    """The top ads of one query of a batch."""
+
+    query: str
+    ads: list[RankedAd]
+
+
+class AdsBatchResponse(Contract):
+    """The answers to a batch, in its order, all of one generation and one state of the ads."""
+
+    generation: str
+    ads_version: int
+    answers: list[BatchAnswer]
+    took_ms: float
+
+
 class AdResponse(Contract):
-    """One ad as the bundle knows it."""
+    """One ad as it is served."""
 
     generation: str
     ad: Document
+
+
+class AdPatch(Contract):
+    """What changes of an ad; the rest stays. Metadata is merged by name, null takes a name out."""
+
+    id: Identifier
+    title: str | None = None
+    text: str | None = None
+    metadata: dict[str, MetadataValue | None] | None = None
+
+
+class AdId(Contract):
+    """An ad that is to be taken out."""
+
+    id: Identifier
+
+
+class AdsChanged(Contract):
+    """What became of a change; the next request sees it."""
+
+    ads_version: int
+    ads: int
+    """How many there are now."""
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    unknown: int = 0
+    refused: int = 0
+    """Left out by `unless_deleted`: deleted with the very content they were put with."""
+
+
+class ScoreParts(Contract):
+    """What an ad's vector is made of; they add up to the inner product."""
+
+    document_embedding: float
+    classifier: float
+    mixing_weight: float
+    """Share of the classifier in the vector."""
+
+
+class Explanation(Contract):
+    """Why an ad has the score it has for a query."""
+
+    id: Identifier
+    query: str
+    generation: str
+    ads_version: int
+    score: float
+    inner_product: float
+    vector: str
+    """`trained`, or `cold_start`: the embedding of an ad whose content no training has seen."""
+    parts: ScoreParts | None
+    """None where the bundle does not say how it was mixed."""
+    taught_by: Lessons | None
+    """None where the bundle does not say, or nothing did."""
 
 
 class InferenceInfo(Contract):
     """What the service answers from."""
 
     generation: str
+    ads_version: int
     ads: int
     encoder: str
     dimensions: int
     index: str
-    """Kind of the ad index; `flat` is exact."""
+    """Kind of the bundle's ad index; `flat` is exact."""
+    ef: int | None
+    recall_at_10: float
+    """Of that index against the exact scan, where it was chosen."""
+    changed_ads: int
+    """Put or changed since the bundle: these have vectors of their own beside it."""
+    changed_index: str | None
+    """Kind of the index over most of these; None while they are compared one by one."""
+    cold_start_ads: int
+    """Of these, those whose vector is an embedding, since no training has seen their content."""
+    calibration: ScoreCalibration | None
+    """How scores become probabilities; None: scores are inner products."""
     metrics: dict[str, float]
     """What training measured when it published the bundle."""
+
+
+class BundleSummary(Contract):
+    """A bundle that can be activated."""
+
+    version: Identifier
+    created_at: datetime
+    format_version: int
+    ads: int
+    encoder: str
+    metrics: dict[str, float]
+    is_served: bool
+
+
+class Bundles(Contract):
+    """The bundles there are, newest first."""
+
+    served: str | None
+    previous: str | None
+    """What `POST /v1/bundles:rollback` goes back to."""
+    bundles: list[BundleSummary]

@@ -26,7 +26,8 @@ from services.generation.generator import QueryGenerator
 from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
 from services.inference.app import build_app as inference_app
-from services.inference.retriever import open_retriever
+from services.inference.generations import Generations
+from services.inference.live_ads import LiveAds
 from services.inference.settings import InferenceSettings
 from services.mapping.app import build_app as mapping_app
 from services.mapping.index_builder import build_index
@@ -35,6 +36,7 @@ from services.mapping.settings import MappingSettings
 from services.training.classifiers import ClassifierSettings
 from services.training.embeddings import CachedEncoder
 from services.training.publish import bundle_model
+from services.training.serving_facts import serving_facts
 from services.training.train import TrainSettings
 from shared.bundle import activate
 from shared.clients import AugmentationClient, GenerationClient, InferenceClient, MappingClient
@@ -110,9 +112,14 @@ class Suite:
         folder = self.common.models / "encoder"
         encoder = CachedEncoder(SentenceEncoder(folder))
         model = train_on(dataset, labels, [], encoder, TRAINING, lambda done, total: None)
-        bundle = bundle_model(model, dataset.documents, folder, self.common.bundles)
-        activate(self.common.bundles, bundle.name)
-        return self.inference.reload().generation
+        facts = serving_facts(model.vectors, dataset, labels, [], encoder)
+        bundle = bundle_model(model, dataset.documents, folder, self.common.bundles, facts=facts)
+        if (
+            self.inference.bundles().served is None
+        ):  # nothing serves yet: as `skim publish` does then
+            activate(self.common.bundles, bundle.name)
+            return self.inference.reload().generation
+        return self.inference.activate(bundle.name).generation
 
     def labels(self) -> Pairs:
         """Return query id -> document id -> similarity as the service exports them."""
@@ -192,7 +199,8 @@ def running(
         )
         to_inference = start(
             inference_app(
-                InferenceSettings.model_construct(), lambda: open_retriever(common.bundles)
+                InferenceSettings.model_construct(timeout_ms=60_000),
+                Generations(common.bundles, lambda: LiveAds(common.ads)),
             )
         )
         yield Suite(

@@ -3,7 +3,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.ad_index import AdIndex, read_vectors, write_vectors
+from shared.ad_index import (
+    Allowed,
+    IndexCard,
+    build_index,
+    choose_index,
+    flat_index,
+    read_index,
+    read_vectors,
+    recall_of,
+    write_index,
+    write_vectors,
+)
 from shared.errors import Damaged, InvalidInput, NotFound
 
 
@@ -15,7 +26,7 @@ def test_search_gives_the_largest_inner_products_best_first() -> None:
     vectors, queries = vectors_of(50), vectors_of(3)[::-1].copy()
     exact = queries @ vectors.T
 
-    scores, positions = AdIndex(vectors).search(queries, 5)
+    scores, positions = flat_index(vectors).search(queries, 5)
 
     assert positions.tolist() == np.argsort(-exact, axis=1)[:, :5].tolist()
     assert scores == pytest.approx(np.take_along_axis(exact, positions, axis=1), rel=1e-5)
@@ -23,7 +34,7 @@ def test_search_gives_the_largest_inner_products_best_first() -> None:
 
 
 def test_a_longer_vector_wins_over_a_shorter_one_of_the_same_direction() -> None:
-    index = AdIndex(np.array([[1, 0], [3, 0]], dtype=np.float32))
+    index = flat_index(np.array([[1, 0], [3, 0]], dtype=np.float32))
 
     _, positions = index.search(np.array([[1, 0]], dtype=np.float32), 2)
 
@@ -31,7 +42,7 @@ def test_a_longer_vector_wins_over_a_shorter_one_of_the_same_direction() -> None
 
 
 def test_k_is_cut_to_the_number_of_ads() -> None:
-    scores, positions = AdIndex(vectors_of(3)).search(vectors_of(2), 100)
+    scores, positions = flat_index(vectors_of(3)).search(vectors_of(2), 100)
 
     assert scores.shape == positions.shape == (2, 3)
     assert sorted(positions[0].tolist()) == [0, 1, 2]
@@ -42,12 +53,12 @@ def test_k_is_cut_to_the_number_of_ads() -> None:
 )
 def test_a_query_that_does_not_fit_is_refused(queries: np.ndarray, k: int) -> None:
     with pytest.raises(InvalidInput):
-        AdIndex(vectors_of(3)).search(queries, k)
+        flat_index(vectors_of(3)).search(queries, k)
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
     with pytest.raises(InvalidInput, match="NaN"):
-        AdIndex(np.array([[np.nan, 1]], dtype=np.float32))
+        flat_index(np.array([[np.nan, 1]], dtype=np.float32))
 
 
 def test_written_vectors_are_read_back(tmp_path: Path) -> None:
@@ -84,3 +95,62 @@ def test_a_file_that_is_no_array_is_damaged(tmp_path: Path, content: bytes) -> N
 
     with pytest.raises(Damaged, match=r"vectors\.npy"):
         read_vectors(tmp_path)
+
+
+KINDS = ["flat", "flat_sq8", "hnsw", "hnsw_sq8"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_is_allowed_is_found_and_as_much_as_there_is(kind: str) -> None:
+    vectors, random = vectors_of(3_000, 16), np.random.default_rng(1)
+    index = build_index(vectors, kind, ef=64)
+    for share in (0.002, 0.3, 1.0):
+        mask = random.random(3_000) < share
+        scores, positions = index.search(vectors_of(4, 16), 20, Allowed(mask))
+
+        assert positions.shape == (4, min(20, int(mask.sum())))
+        assert mask[positions].all()
+        assert all(len(set(row)) == len(row) for row in positions.tolist())
+        assert (np.diff(scores, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_allowed_is_nothing_found(kind: str) -> None:
+    index = build_index(vectors_of(50), kind, ef=16)
+
+    scores, positions = index.search(vectors_of(2), 5, Allowed(np.zeros(50, dtype=bool)))
+
+    assert scores.shape == positions.shape == (2, 0)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "flat_sq8", "hnsw_sq8"])
+def test_an_index_is_read_back_as_it_was(tmp_path: Path, kind: str) -> None:
+    index = build_index(vectors_of(500), kind, ef=32)
+    write_index(tmp_path, index)
+
+    again = read_index(tmp_path, index.card, (500, 8))
+
+    assert (again.search(vectors_of(9), 5)[1] == index.search(vectors_of(9), 5)[1]).all()
+    assert again.vector(7) == pytest.approx(vectors_of(500)[7], abs=0.05)
+    with pytest.raises(Damaged, match="expected"):
+        read_index(tmp_path, index.card, (499, 8))
+
+
+def test_few_ads_are_scanned_and_many_get_a_graph_that_finds_what_the_scan_finds() -> None:
+    vectors = vectors_of(2_000, 16)
+    few, many = choose_index(vectors), choose_index(vectors, flat_ads=1_000)
+
+    assert few.card == IndexCard(kind="flat")
+    assert many.card.kind == "hnsw"
+    assert many.card.recall_at_10 >= 0.99
+    truth = few.search(vectors_of(50, 16)[::-1].copy(), 10)[1]
+    assert recall_of(many.search(vectors_of(50, 16)[::-1].copy(), 10)[1], truth) > 0.95
+
+
+def test_where_memory_counts_vectors_are_kept_in_8_bits_if_recall_allows_it() -> None:
+    vectors = vectors_of(40, 256)
+    coarse = np.concatenate([vectors, 1e6 * vectors[:1]])  # 8 bits cannot tell the others apart
+
+    assert choose_index(vectors, max_bytes=10**9).card.kind == "flat"
+    assert choose_index(vectors, max_bytes=1_000).card.kind == "flat_sq8"
+    assert choose_index(coarse, vectors, max_bytes=1_000).card.kind == "flat"

@@ -21,6 +21,7 @@ class Call:
         path: asked with POST if there is a body, else with GET.
         body: sent as JSON; bytes are sent as they are, and more may follow until `end`.
         headers: beside the content type.
+        query: what follows the path's question mark.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Call:
         path: str,
         body: object = None,
         headers: Mapping[str, str] | None = None,
+        query: str = "",
     ) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -48,7 +50,7 @@ class Call:
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query.encode(),
             "root_path": "",
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
             "client": ("127.0.0.1", 1),

@@ -21,14 +21,21 @@ class BagOfWordsEncoder:
         self, texts: Sequence[str], *, max_tokens: int = 32, batch_size: int = 32
     ) -> NDArray[np.float32]:
         self.calls.append(list(texts))
-        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for row, text in enumerate(texts):
-            words = text.lower().split()[:max_tokens] or [
-                text
-            ]  # a control character is a word too
-            summed = sum(self._word(word) for word in words)
-            vectors[row] = summed / np.linalg.norm(summed)
+        return self.forward(self.tokens(texts, max_tokens=max_tokens))
+
+    def tokens(self, texts: Sequence[str], *, max_tokens: int = 32) -> list[list[int]]:
+        """One a word."""
+        return [
+            [zlib.crc32(word.encode()) for word in text.lower().split()[:max_tokens] or [text]]
+            for text in texts  # a control character is a word too
+        ]
+
+    def forward(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        vectors = np.empty((len(rows), self.dimensions), dtype=np.float32)
+        for place, row in enumerate(rows):
+            summed = sum(self._word(token) for token in row)
+            vectors[place] = summed / np.linalg.norm(summed)
         return vectors
 
-    def _word(self, word: str) -> NDArray[np.float64]:
-        return np.random.default_rng(zlib.crc32(word.encode())).standard_normal(self.dimensions)
+    def _word(self, token: int) -> NDArray[np.float64]:
+        return np.random.default_rng(token).standard_normal(self.dimensions)

@@ -13,7 +13,7 @@ from loadtests.peers.retrieval.protocol import NOBODY, RetrievalJob
 from services.training.labels import only_of, pair_matrix
 from services.training.metrics import bootstrap, measure, propensities_from_clicks
 from services.training.supervision import positions_of
-from services.training.train import Tower
+from shared.cold_start import Tower
 from shared.dataset import Dataset
 from shared.errors import InvalidInput
 

@@ -1,59 +1,59 @@
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from __future__ import annotations
 
-import httpx
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
 
 from services.inference.app import build_app
-from services.inference.retriever import Ranking, Retriever
 from services.inference.settings import InferenceSettings
-from shared.ad_index import AdIndex
+from shared.bundle_facts import ScoreCalibration
 from shared.clients import InferenceClient
 from shared.contracts.document import Document
-from shared.contracts.inference import AdResponse, AdsResponse
-from shared.errors import Damaged, NotFound, SkimError
+from shared.contracts.inference import (
+    AdPatch,
+    AdResponse,
+    AdsBatchResponse,
+    AdsChanged,
+    AdsResponse,
+    Explanation,
+)
+from shared.errors import Damaged, NotFound
+from tests.support import generations
+from tests.support.asgi import Call, started, until
 from tests.support.encoders import BagOfWordsEncoder
+from tests.support.generations import Shelf
+from tests.support.in_process import InProcess
 
 TITLES = ("red wine", "white wine", "fishing boat", "kitchen knife")
 
 
-def retriever_of(generation: str, titles: tuple[str, ...] = TITLES) -> Retriever:
-    encoder = BagOfWordsEncoder()
+def bundle(name: str, titles: tuple[str, ...] = TITLES) -> generations.Generation:
     ads = [Document(id=title.replace(" ", "-"), title=title, text="x") for title in titles]
-    index = AdIndex(encoder.encode(titles))
-    return Retriever(encoder, index, ads, generation, {"recall@100": 0.5})
+    return generations.generation(name, ads, metrics={"recall@100": 0.5})
 
 
-class Bundles:
-    """What is published now: a retriever, or the reason why it cannot be opened."""
-
-    def __init__(self, published: Retriever | SkimError) -> None:
-        self.published = published
-
-    def __call__(self) -> Retriever:
-        if isinstance(self.published, SkimError):
-            raise self.published
-        return self.published
-
-
-def client_of(
-    load: Callable[[], Retriever], settings: InferenceSettings | None = None
-) -> TestClient:
-    return TestClient(
-        build_app(settings or InferenceSettings(), load), raise_server_exceptions=False
-    )
+def client_of(shelf: Shelf, settings: InferenceSettings | None = None) -> TestClient:
+    settings = settings or InferenceSettings(timeout_ms=60_000)
+    return TestClient(build_app(settings, shelf.generations()), raise_server_exceptions=False)
 
 
 @pytest.fixture
-def bundles() -> Bundles:
-    return Bundles(retriever_of("v1"))
+def shelf(tmp_path: Path) -> Shelf:
+    shelf = Shelf(tmp_path)
+    shelf.put("v1", bundle("v1"), current=True)
+    return shelf
 
 
 @pytest.fixture
-def client(bundles: Bundles) -> Iterator[TestClient]:
-    with client_of(bundles) as client:
+def client(shelf: Shelf) -> Iterator[TestClient]:
+    with client_of(shelf) as client:
         yield client
 
 
@@ -70,9 +70,10 @@ def test_the_top_ads_come_best_first_with_the_bundle_they_come_from(client: Test
     assert response.took_ms > 0
 
 
-def test_ten_ads_are_given_unless_asked_otherwise() -> None:
+def test_ten_ads_are_given_unless_asked_otherwise(shelf: Shelf) -> None:
     titles = tuple(f"thing {number}" for number in range(20))
-    with client_of(lambda: retriever_of("v1", titles)) as client:
+    shelf.put("v1", bundle("v1", titles), current=True)
+    with client_of(shelf) as client:
         assert len(client.get("/v1/ads", params={"query": "thing"}).json()["ads"]) == 10
 
 
@@ -80,7 +81,7 @@ def test_the_answer_says_where_the_time_went(client: TestClient) -> None:
     header = client.get("/v1/ads", params={"query": "boat"}).headers["server-timing"]
 
     stages = dict(part.split(";dur=") for part in header.split(", "))
-    assert list(stages) == ["queue", "encode", "search"]
+    assert list(stages) == ["queue", "tokenise", "encode", "search", "name"]
     assert all(float(milliseconds) >= 0 for milliseconds in stages.values())
 
 
@@ -88,7 +89,7 @@ def test_the_stages_are_counted_in_the_metrics(client: TestClient) -> None:
     client.get("/v1/ads", params={"query": "boat"})
 
     metrics = client.get("/metrics").text
-    for stage in ("queue", "encode", "search"):
+    for stage in ("queue", "tokenise", "encode", "search", "name"):
         assert f'skim_inference_stage_seconds_count{{stage="{stage}"}} 1.0' in metrics
 
 
@@ -140,28 +141,37 @@ def test_an_unknown_ad_is_a_problem(client: TestClient) -> None:
 def test_info_says_what_the_answers_come_from(client: TestClient) -> None:
     assert client.get("/v1/info").json() == {
         "generation": "v1",
+        "ads_version": 0,
         "ads": 4,
         "encoder": "words-1",
         "dimensions": 64,
         "index": "flat",
+        "ef": None,
+        "recall_at_10": 1.0,
+        "changed_ads": 0,
+        "changed_index": None,
+        "cold_start_ads": 0,
+        "calibration": None,
         "metrics": {"recall@100": 0.5},
     }
 
 
-def test_without_a_bundle_the_service_lives_and_says_what_to_run() -> None:
-    with client_of(Bundles(NotFound("no bundle is published; run `skim publish`"))) as client:
+def test_without_a_bundle_the_service_lives_and_says_what_to_run(tmp_path: Path) -> None:
+    with client_of(Shelf(tmp_path)) as client:
         assert client.get("/livez").status_code == 200
         for path in ("/readyz", "/v1/info", "/v1/ads?query=boat", "/v1/ads/red-wine"):
             answer = client.get(path)
             assert answer.status_code == 503
             assert "skim publish" in answer.json()["detail"]
             assert answer.headers["retry-after"]
+        assert client.put("/v1/ads", json=[]).status_code == 422
+        assert client.get("/v1/bundles").json()["served"] is None
 
 
-def test_reload_switches_to_the_bundle_that_is_published_now(
-    client: TestClient, bundles: Bundles
+def test_reload_switches_to_the_bundle_that_is_current_now(
+    client: TestClient, shelf: Shelf
 ) -> None:
-    bundles.published = retriever_of("v2", ("wooden house",))
+    shelf.put("v2", bundle("v2", ("wooden house",)), current=True)
 
     assert client.get("/v1/ads?query=house").json()["generation"] == "v1"
     assert client.post("/v1/bundles:reload").json()["generation"] == "v2"
@@ -169,12 +179,13 @@ def test_reload_switches_to_the_bundle_that_is_published_now(
     assert (after["generation"], after["ads"][0]["id"]) == ("v2", "wooden-house")
 
 
+@pytest.mark.parametrize("path", ["/v1/bundles:reload", "/v1/bundles/v2:activate"])
 def test_a_damaged_bundle_leaves_the_served_one_in_place(
-    client: TestClient, bundles: Bundles
+    client: TestClient, shelf: Shelf, path: str
 ) -> None:
-    bundles.published = Damaged("vectors.npy: sha256 is wrong")
+    shelf.put("v2", Damaged("vectors.npy: sha256 is wrong"), current=path.endswith("reload"))
 
-    answer = client.post("/v1/bundles:reload")
+    answer = client.post(path)
 
     assert answer.status_code == 500
     assert answer.json()["type"] == "urn:skim:problem:damaged"
@@ -183,40 +194,234 @@ def test_a_damaged_bundle_leaves_the_served_one_in_place(
     assert client.get("/v1/ads?query=boat").json()["generation"] == "v1"
 
 
-class HeldRetriever:
-    """Answers when the gate opens."""
+def test_a_bundle_that_is_damaged_does_not_become_current(
+    client: TestClient, shelf: Shelf
+) -> None:
+    shelf.put("v2", Damaged("vectors.npy: sha256 is wrong"))
+    client.post("/v1/bundles/v2:activate")
 
-    generation = "v1"
+    assert (shelf.bundles / "current").read_text() == "v1"
+
+
+def test_activating_a_bundle_serves_it_and_rolling_back_the_one_before(
+    client: TestClient, shelf: Shelf
+) -> None:
+    shelf.put("v2", bundle("v2", ("wooden house",)))
+
+    assert client.post("/v1/bundles/v2:activate").json()["generation"] == "v2"
+    assert (shelf.bundles / "current").read_text().strip() == "v2"
+    assert client.get("/v1/ads?query=house").json()["ads"][0]["id"] == "wooden-house"
+    assert client.post("/v1/bundles:rollback").json()["generation"] == "v1"
+    assert client.get("/v1/ads?query=house").json()["generation"] == "v1"
+    assert client.post("/v1/bundles:rollback").json()["generation"] == "v2"
+
+
+@pytest.mark.parametrize("path", ["/v1/bundles/no:activate", "/v1/bundles:rollback"])
+def test_a_bundle_that_is_not_there_is_not_found(client: TestClient, path: str) -> None:
+    assert client.post(path).status_code == 404
+
+
+def test_what_was_changed_stays_so_through_switches(client: TestClient, shelf: Shelf) -> None:
+    shelf.put("v2", bundle("v2", ("wooden house", "red wine")))
+    client.delete("/v1/ads/red-wine")
+    client.put("/v1/ads", content=b'{"id": "oboe", "title": "oboe"}')
+    client.post("/v1/bundles/v2:activate")
+
+    found = client.get("/v1/ads?query=oboe&k=9").json()
+    assert [ad["id"] for ad in found["ads"]] == ["oboe", "wooden-house"]
+
+
+def test_a_change_is_seen_by_the_next_request_and_kept_answers_are_not_given_again(
+    client: TestClient,
+) -> None:
+    first = client.get("/v1/ads?query=oboe")
+    again = client.get("/v1/ads?query=oboe")
+    changed = AdsChanged.model_validate_json(
+        client.put("/v1/ads", json=[{"id": "oboe", "title": "oboe"}]).content
+    )
+    after = AdsResponse.model_validate_json(client.get("/v1/ads?query=oboe").content)
+
+    assert again.headers["server-timing"] == "cache;desc=hit"
+    assert again.json()["ads"] == first.json()["ads"]
+    assert (changed.added, changed.ads) == (1, 5)
+    assert (after.ads[0].id, after.ads_version) == ("oboe", changed.ads_version)
+    client.request("DELETE", "/v1/ads", json=["oboe"]).raise_for_status()
+    assert client.get("/v1/ads?query=oboe").json()["ads"] == first.json()["ads"]
+
+
+def test_changes_come_as_a_list_or_as_lines(client: TestClient) -> None:
+    lines = b'{"id": "a", "title": "a"}\n\n{"id": "b", "title": "b"}\n'
+    assert client.put("/v1/ads", content=lines).json()["added"] == 2
+    assert client.patch("/v1/ads", json=[{"id": "a", "title": "c"}]).json()["changed"] == 1
+    assert client.request("DELETE", "/v1/ads", content=b'{"id": "a"}').json()["removed"] == 1
+    assert client.request("DELETE", "/v1/ads", json=["b", "no"]).json()["removed"] == 1
+    assert client.delete("/v1/ads/b").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "where"),
+    [
+        ("PUT", b"", "empty body"),
+        ("PUT", b"[]", "empty body"),
+        ("PUT", b"[", "not JSON"),
+        ("PUT", b'{"id": "a", "title": "a"}\n{', "line 2 is not JSON"),
+        ("PUT", b'{"id": "a", "title": "a"}\n{"id": "b"}', "item 2: title"),
+        ("PUT", b'[{"id": "a", "title": "a", "metadata": {"x": NaN}}]', "not JSON"),
+        ("PUT", b'[{"id": "a", "title": "a"}, {"id": "a", "title": "a"}]', "'a' occurs twice"),
+        ("PUT", b"[" + b",".join([b'{"id": "a", "title": "a"}'] * 1001) + b"]", "at most 1000"),
+        ("PATCH", b'[{"title": "a"}]', "item 1: id"),
+        ("DELETE", b"[7]", "item 1"),
+        ("DELETE", b'["no id"]', "item 1: id"),
+    ],
+)
+def test_a_change_at_fault_is_refused_whole_and_says_where(
+    client: TestClient, method: str, body: bytes, where: str
+) -> None:
+    answer = client.request(method, "/v1/ads", content=body)
+
+    assert answer.status_code == 422
+    assert where in answer.json()["detail"]
+    assert client.get("/v1/info").json()["ads_version"] == 0
+
+
+def test_filters_choose_among_the_ads(client: TestClient) -> None:
+    client.put(
+        "/v1/ads",
+        json=[
+            {"id": f"t{n}", "title": f"thing {n}", "metadata": {"price": n, "tags": [str(n % 3)]}}
+            for n in range(30)
+        ],
+    ).raise_for_status()
+
+    def ask(wanted: object) -> set[str]:
+        params = {"query": "thing", "k": 50, "filter": json.dumps(wanted)}
+        return {ad["id"] for ad in client.get("/v1/ads", params=params).json()["ads"]}
+
+    assert ask({"price": 7}) == {"t7"}
+    assert ask({"price": {"in": [1, 2, 99]}}) == {"t1", "t2"}
+    assert ask({"price": {"gte": 27, "lt": 29}, "tags": "0"}) == {"t27"}
+    assert ask({"price": "7"}) == set()
+    assert ask({"no such field": 1}) == set()
+
+
+@pytest.mark.parametrize(
+    "wanted", ["{", "[]", '{"a": {}}', '{"a": {"gt": true}}', '{"a": {"in": []}}', '{"a": null}']
+)
+def test_a_filter_at_fault_says_so(client: TestClient, wanted: str) -> None:
+    answer = client.get("/v1/ads", params={"query": "x", "filter": wanted})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("filter")
+
+
+def test_chosen_fields_come_with_the_ads(client: TestClient) -> None:
+    client.put("/v1/ads", json=[{"id": "oboe", "title": "oboe", "metadata": {"price": 3}}])
+
+    ads = client.get("/v1/ads?query=oboe&k=2&fields=price, text").json()["ads"]
+    assert ads[0]["fields"] == {"price": 3, "text": ""}
+    assert ads[1]["fields"] == {"text": "x"}
+
+
+def test_a_batch_is_answered_in_its_order_and_as_each_query_alone(client: TestClient) -> None:
+    queries = [{"query": "boat", "k": 1}, {"query": "red wine", "k": 2, "fields": ["text"]}]
+    answer = client.post("/v1/ads:batch", json={"queries": queries})
+
+    batch = AdsBatchResponse.model_validate_json(answer.content)
+    alone = client.get("/v1/ads?query=red wine&k=2&fields=text").json()
+    assert [one.query for one in batch.answers] == ["boat", "red wine"]
+    assert [len(one.ads) for one in batch.answers] == [1, 2]
+    assert [ad.model_dump() for ad in batch.answers[1].ads] == alone["ads"]
+    assert (batch.generation, batch.ads_version) == ("v1", 0)
+
+
+def test_an_ad_is_explained(client: TestClient) -> None:
+    answer = client.get("/v1/ads/red-wine/explain", params={"query": "red wine"})
+
+    explanation = Explanation.model_validate_json(answer.content)
+    assert (explanation.vector, explanation.generation) == ("trained", "v1")
+    assert explanation.score == pytest.approx(1, abs=1e-5)
+    assert client.get("/v1/ads/no/explain?query=x").status_code == 404
+
+
+def test_scores_of_a_calibrated_bundle_are_probabilities(shelf: Shelf) -> None:
+    calibration = ScoreCalibration(slope=8, intercept=-4)
+    shelf.put("v1", replace(bundle("v1"), calibration=calibration), current=True)
+    with client_of(shelf) as client:
+        scores = [ad["score"] for ad in client.get("/v1/ads?query=red wine").json()["ads"]]
+
+        assert scores[0] == pytest.approx(calibration.probability(1))
+        assert all(0 < score < 1 for score in scores)
+        assert client.get("/v1/info").json()["calibration"]["slope"] == 8
+
+
+def test_bundles_are_listed_newest_first(client: TestClient, shelf: Shelf) -> None:
+    for number, version in enumerate(("v1", "v2"), start=1):
+        (shelf.bundles / version).mkdir(exist_ok=True)
+        (shelf.bundles / version / "manifest.json").write_text(
+            json.dumps(
+                {
+                    "version": version,
+                    "created_at": f"2026-11-0{number}T00:00:00Z",
+                    "git_revision": None,
+                    "encoder": "words-1",
+                    "dimensions": 64,
+                    "counts": {"ads": 4, "train_queries": 0, "clicks": 0, "labels": 0},
+                    "files": {},
+                }
+            )
+        )
+
+    listed = client.get("/v1/bundles").json()
+    assert [each["version"] for each in listed["bundles"]] == ["v2", "v1"]
+    assert [each["is_served"] for each in listed["bundles"]] == [False, True]
+    assert (listed["served"], listed["previous"]) == ("v1", None)
+
+
+class HeldEncoder(BagOfWordsEncoder):
+    """Encodes queries when the gate opens; not before `hold`."""
 
     def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.entered = threading.Semaphore(0)
+        super().__init__()
+        self.gate, self.entered = threading.Event(), threading.Semaphore(0)
+        self.holds = False
+        self.asked = 0
 
-    def top(self, query: str, k: int) -> Ranking:
-        self.entered.release()
-        assert self.gate.wait(30)
-        return Ranking([(Document(id=self.generation, title=query), 1.0)], 0.001, 0.001)
+    def forward(self, rows: list[list[int]]) -> object:
+        if self.holds:
+            self.asked += 1
+            self.entered.release()
+            assert self.gate.wait(30)
+        return super().forward(rows)
 
 
-def test_an_answer_under_way_keeps_its_generation_through_a_reload() -> None:
-    held = HeldRetriever()
-    bundles = Bundles(held)
-    with client_of(bundles) as client, ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(client.get, "/v1/ads?query=boat")
+@pytest.fixture
+def held(shelf: Shelf) -> HeldEncoder:
+    encoder = HeldEncoder()
+    ads = [generations.ad(title.replace(" ", "-")) for title in TITLES]
+    shelf.put("v1", generations.generation("v1", ads, encoder=encoder), current=True)
+    encoder.holds = True
+    return encoder
+
+
+def test_an_answer_under_way_keeps_its_generation_and_ads_through_a_switch(
+    shelf: Shelf, held: HeldEncoder
+) -> None:
+    shelf.put("v2", bundle("v2"))
+    with client_of(shelf) as client, ThreadPoolExecutor(1) as caller:
+        asked = caller.submit(client.get, "/v1/ads?query=boat&k=9")
         assert held.entered.acquire(timeout=30)
-        bundles.published = retriever_of("v2")
-        assert client.post("/v1/bundles:reload").json()["generation"] == "v2"
+        client.delete("/v1/ads/red-wine").raise_for_status()
+        assert client.post("/v1/bundles/v2:activate").json()["generation"] == "v2"
         held.gate.set()
 
         answer = asked.result(timeout=30).json()
 
-    assert (answer["generation"], answer["ads"][0]["id"]) == ("v1", "v1")
+    assert (answer["generation"], answer["ads_version"], len(answer["ads"])) == ("v1", 0, 4)
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
-    held = HeldRetriever()
+def test_a_full_queue_refuses_and_says_when_to_come_back(shelf: Shelf, held: HeldEncoder) -> None:
     settings = InferenceSettings(threads=1, max_waiting=0)
-    with client_of(Bundles(held), settings) as client, ThreadPoolExecutor(1) as caller:
+    with client_of(shelf, settings) as client, ThreadPoolExecutor(1) as caller:
         asked = caller.submit(client.get, "/v1/ads?query=boat")
         assert held.entered.acquire(timeout=30)
         refused = client.get("/v1/ads?query=knife")
@@ -224,9 +429,33 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
         held.gate.set()
 
         assert asked.result(timeout=30).status_code == 200
+        assert 'skim_inference_refusals_total{reason="full"} 1.0' in client.get("/metrics").text
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == "1"
     assert refused.json()["type"] == "urn:skim:problem:unavailable"
+
+
+def test_who_leaves_while_waiting_costs_no_work(shelf: Shelf, held: HeldEncoder) -> None:
+    asyncio.run(_leave_while_waiting(shelf, held))
+
+    assert held.asked == 2
+
+
+async def _leave_while_waiting(shelf: Shelf, held: HeldEncoder) -> None:
+    app = build_app(InferenceSettings(threads=1, timeout_ms=60_000), shelf.generations())
+    async with started(app):
+        first = Call(app, "/v1/ads", query="query=boat")
+        await until(lambda: held.asked == 1)
+        second = Call(app, "/v1/ads", query="query=knife")
+        third = Call(app, "/v1/ads", query="query=wine")
+        await until(lambda: app.state.serving.admission.waiting == 2)
+        second.leave()
+        await second.task
+        held.gate.set()
+        await first.task
+        await third.task
+
+    assert (first.status, third.status) == (200, 200)
 
 
 def test_the_openapi_document_describes_the_fast_path(client: TestClient) -> None:
@@ -239,15 +468,16 @@ def test_the_openapi_document_describes_the_fast_path(client: TestClient) -> Non
 
 
 def test_our_client_understands_our_service(client: TestClient) -> None:
-    class Bridge(httpx.BaseTransport):
-        def handle_request(self, request: httpx.Request) -> httpx.Response:
-            answer = client.request(
-                request.method, str(request.url), headers=dict(request.headers)
-            )
-            return httpx.Response(answer.status_code, content=answer.content)
-
-    with InferenceClient("http://testserver", transport=Bridge()) as ours:
+    with InferenceClient("http://testserver", transport=InProcess(client)) as ours:
         assert ours.ads("red wine", k=1).ads[0].id == "red-wine"
+        assert ours.put_ads([Document(id="oboe", title="oboe", metadata={"p": 1})]).added == 1
+        assert ours.patch_ads([AdPatch(id="oboe", metadata={"p": 2})]).changed == 1
+        [oboe] = ours.ads("x", filter={"p": {"gte": 2}}, fields=["p"]).ads
+        assert (oboe.id, oboe.fields) == ("oboe", {"p": 2})
+        assert ours.explain("oboe", "oboe").vector == "cold_start"
+        assert ours.delete_ads(["oboe"]).removed == 1
+        assert ours.bundles().served == "v1"
+        assert ours.activate("v1").generation == "v1"
         assert ours.ad("fishing-boat").ad.title == "fishing boat"
         with pytest.raises(NotFound, match="no-such-ad"):
             ours.ad("no-such-ad")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from services.mapping import index_files, journal
+from services.mapping import index_files
 from services.mapping import train_queries as module
 from services.mapping.index_builder import build_index
 from services.mapping.index_files import read_manifest
 from services.mapping.train_queries import TrainQueries, Upkeep
+from shared import record_file
 from shared.dataset import Query
 from shared.errors import Conflict, Damaged, InvalidInput, SkimError, Unavailable
 from tests.support.encoders import BagOfWordsEncoder
@@ -129,7 +130,7 @@ def test_what_the_disk_refused_was_not_changed(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(journal.os, "fsync", full)
+    monkeypatch.setattr(record_file.os, "fsync", full)
     with pytest.raises(Unavailable, match="No space left"):
         train_queries.put([query("lost")])
     monkeypatch.undo()

@@ -1,0 +1,240 @@
+"""An opened bundle: its encoder, its ads with their index, and what it says of scores. Never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from services.inference.columns import Columns
+from services.inference.rows import MappedLines
+from shared.ad_index import AdIndex, flat_index, read_index, read_vectors, recall_of
+from shared.bundle import ADS, ENCODER, Manifest, verify_bundle
+from shared.bundle_facts import CANARIES, LESSONS, MIN_OVERLAP, Canary, Lessons, ScoreCalibration
+from shared.cold_start import ColdStart, cold_start_of
+from shared.contracts.document import Document, MetadataValue
+from shared.encoder import SentenceEncoder
+from shared.errors import Damaged
+
+_WARM_UP_WORDS = (1, 2, 4, 8, 16, 32)
+_METADATA = ColdStart()
+Tokens = Sequence[Sequence[int]]
+
+
+class Encoder(Protocol):
+    """What serving needs of `shared.encoder.SentenceEncoder`."""
+
+    @property
+    def name(self) -> str:
+        """Return its id with the first digits of its sha256."""
+
+    @property
+    def dimensions(self) -> int:
+        """Return the length of the vectors."""
+
+    def tokens(self, texts: Sequence[str], *, max_tokens: int = 32) -> Tokens:
+        """Return the token ids of each text."""
+
+    def forward(self, rows: Tokens) -> NDArray[np.float32]:
+        """Return (rows, dimensions) float32 unit vectors."""
+
+    def encode(
+        self, texts: Sequence[str], *, max_tokens: int = 32, batch_size: int = 32
+    ) -> NDArray[np.float32]:
+        """Return (texts, dimensions) float32 unit vectors, in the order given."""
+
+
+class Rows(Protocol):
+    """Ads as JSON, by position."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int, /) -> bytes: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Ads that are searched together. Position n of the index is row n."""
+
+    index: AdIndex
+    rows: Rows
+    columns: Columns
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What answers, without what changed since it was published."""
+
+    name: str
+    encoder: Encoder
+    base: Segment
+    positions: Mapping[str, int]
+    """Ad id -> position in `base`."""
+    cold_start: ColdStart = _METADATA
+    calibration: ScoreCalibration | None = None
+    mixing_weight: float | None = None
+    """Share of the classifiers in the vectors; None if the bundle does not say."""
+    lessons: Rows | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> str:
+        """Return a name of all that decides on the vector of a new ad."""
+        return f"{self.encoder.name}/{self.cold_start.tower}/{self.cold_start.max_tokens}"
+
+    def cold_vector(self, text: str) -> NDArray[np.float32]:
+        """Return the (dimensions,) vector of a new ad of which this text is read. Alone: neighbours change it a little."""
+        vector: NDArray[np.float32] = self.encoder.encode(
+            [text], max_tokens=self.cold_start.max_tokens, batch_size=1
+        )[0]
+        return vector
+
+    def trained(self, document: Document) -> int | None:
+        """Return the position whose vector was trained on this title and text; None if there is none.
+
+        Other metadata (a price, a stock) do not make a vector outdated.
+        """
+        position = self.positions.get(document.id)
+        if position is None:
+            return None
+        known = orjson.loads(self.base.rows[position])
+        is_same = known["title"] == document.title and known.get("text", "") == document.text
+        return position if is_same else None
+
+    def document(self, position: int) -> Document:
+        """Return an ad as the bundle has it."""
+        return Document.model_validate_json(self.base.rows[position])
+
+    def taught(self, position: int) -> Lessons | None:
+        """Return what taught an ad, None if the bundle does not say."""
+        if self.lessons is None:
+            return None
+        return Lessons.model_validate_json(self.lessons[position])
+
+    def warm_up(self) -> None:
+        """Answer one query of each length, so that no caller waits for first allocations."""
+        for words in _WARM_UP_WORDS:
+            rows = self.encoder.tokens([" ".join(["word"] * words)])
+            self.base.index.search(self.encoder.forward(rows), 10)
+
+
+def generation_of(
+    name: str,
+    encoder: Encoder,
+    index: AdIndex,
+    rows: Rows,
+    *,
+    cold_start: ColdStart | None = None,
+    calibration: ScoreCalibration | None = None,
+    mixing_weight: float | None = None,
+    lessons: Rows | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> Generation:
+    """Return a generation of ads as JSON, one a row.
+
+    Raises:
+        Damaged: a row is no ad, an id occurs twice, or rows, index and encoder do not fit.
+    """
+    positions: dict[str, int] = {}
+
+    def _metadata() -> Iterator[Mapping[str, MetadataValue]]:
+        for position, row in enumerate(rows):
+            try:
+                ad = orjson.loads(row)
+                ad_id, _ = ad["id"], ad["title"]
+            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                raise Damaged(f"bundle {name}: ad {position} is not an ad ({error!r})") from error
+            if ad_id in positions:
+                raise Damaged(f"bundle {name}: ad {ad_id!r} occurs twice")
+            positions[ad_id] = position
+            yield ad.get("metadata") or {}
+
+    columns = Columns(_metadata())
+    if len(rows) != len(index) or index.dimensions != encoder.dimensions:
+        raise Damaged(
+            f"bundle {name}: {len(rows)} ads, {len(index)} vectors of {index.dimensions} "
+            f"dimensions, an encoder of {encoder.dimensions}"
+        )
+    return Generation(
+        name,
+        encoder,
+        Segment(index, rows, columns),
+        positions,
+        cold_start or _METADATA,
+        calibration,
+        mixing_weight,
+        lessons,
+        dict(metrics or {}),
+    )
+
+
+def open_generation(folder: Path) -> Generation:
+    """Verify a bundle, load it, ask it its canaries and warm it up.
+
+    Raises:
+        NotFound: there is no bundle.
+        Damaged: a file is not what its manifest says, or canaries do not find what they must.
+    """
+    manifest = verify_bundle(folder)
+    shape = (manifest.counts.ads, manifest.dimensions)
+    index: AdIndex
+    if manifest.index.kind == "flat":
+        index = flat_index(read_vectors(folder))
+    else:
+        index = read_index(folder, manifest.index, shape)
+    generation = generation_of(
+        manifest.version,
+        SentenceEncoder(folder / ENCODER),
+        index,
+        MappedLines(folder / ADS),
+        cold_start=manifest.cold_start or _old_cold_start(manifest),
+        calibration=manifest.calibration,
+        mixing_weight=_mixing_weight(manifest),
+        lessons=MappedLines(folder / LESSONS) if LESSONS in manifest.files else None,
+        metrics=manifest.metrics,
+    )
+    if CANARIES in manifest.files:
+        check_canaries(
+            generation,
+            [Canary.model_validate_json(line) for line in MappedLines(folder / CANARIES)],
+        )
+    generation.warm_up()
+    return generation
+
+
+def check_canaries(generation: Generation, canaries: Sequence[Canary]) -> float:
+    """Return the share of the canaries' ads that is found.
+
+    Raises:
+        Damaged: it is too small: encoder, vectors and ads do not belong together.
+    """
+    overlaps = []
+    for canary in canaries:
+        expected = [generation.positions.get(ad_id, -1) for ad_id in canary.ads]
+        vector = generation.encoder.encode([canary.query], batch_size=1)
+        _, found = generation.base.index.search(vector, len(expected))
+        overlaps.append(recall_of(found, np.array([expected])))
+    overlap = sum(overlaps) / len(overlaps)
+    if overlap < MIN_OVERLAP:
+        raise Damaged(
+            f"bundle {generation.name}: its canary queries find {overlap:.0%} of what they must, "
+            f"expected at least {MIN_OVERLAP:.0%}"
+        )
+    return overlap
+
+
+def _old_cold_start(manifest: Manifest) -> ColdStart:
+    """Return what bundles of format 1 say among their settings."""
+    return cold_start_of("title" if manifest.settings.get("tower") == "title" else "metadata")
+
+
+def _mixing_weight(manifest: Manifest) -> float | None:
+    weight = manifest.settings.get("mixing_weight")
+    return float(weight) if isinstance(weight, int | float) else None

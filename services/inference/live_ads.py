@@ -1,0 +1,371 @@
+"""The ads that are served: a generation, and a journal of what changed since, which outlives generations and restarts.
+
+A change is on disk before it is visible, and visible when the call returns. What was changed here is true whatever bundles
+say: a deleted ad comes back only if it is put again, and an ad that was put stays when a bundle without it is served. Bundles
+give vectors: an ad is found by its trained vector as soon as the served bundle has one of its title and text.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from services.inference.ad_journal import AdJournal
+from services.inference.catalogue import Catalogue, Entry
+from services.inference.generation import Generation
+from services.inference.patching import patched
+from services.inference.view import View
+from shared.contracts.document import Document
+from shared.contracts.inference import AdPatch, AdsChanged
+from shared.errors import InvalidInput, Unavailable
+
+_ENCODED_UNDER_LOCK = 16
+"""Ads that may be encoded while changes wait for a switch."""
+_Vectors = dict[tuple[str, str], NDArray[np.float32]]
+"""What made a vector, and of which text -> the vector."""
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """When vectors get an index and files are written anew."""
+
+    recent: int = 2_048
+    """Ads with vectors of their own that are compared one by one."""
+    dead: int = 10_000
+    """Positions behind the bundle's that are searched for nothing."""
+    journal_bytes: int = 16_000_000
+    """By which the journal may outgrow twice its content."""
+
+
+@dataclass
+class _Plan:
+    """What a change comes to, seen from one state of the ads."""
+
+    puts: dict[str, Document] = field(default_factory=dict)
+    deletes: dict[str, str] = field(default_factory=dict)
+    """Ad id -> content hash of what is deleted."""
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+
+class LiveAds:
+    """Changes ads durably beside searches. Safe to call from several threads; changes happen one by one.
+
+    Args:
+        folder: of the journal; made if it is missing.
+        upkeep: see there.
+
+    Raises:
+        Damaged: the journal is not what was written.
+    """
+
+    def __init__(self, folder: Path, upkeep: Upkeep | None = None) -> None:
+        self._upkeep = upkeep or Upkeep()
+        self._changing = threading.Lock()
+        self._keeping_up = threading.Lock()
+        self._folder = folder
+        self._lock_file: int | None = None
+        self._journal = AdJournal(folder)
+        self._catalogue: Catalogue | None = None
+        self._refusal = ""
+        self._entries: dict[str, Entry] = {}
+        self._version, self._written = 0, 0
+        self._read_again()
+
+    @property
+    def view(self) -> View | None:
+        """Return the ads as they are now; None before anything is served."""
+        catalogue = self._catalogue
+        return None if catalogue is None else catalogue.view
+
+    def close(self) -> None:
+        """Let another process change the ads."""
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+        self._refusal = "the ads were closed"
+
+    def serve(self, generation: Generation) -> View:
+        """Answer from a generation with every change there is, at once; changes go on meanwhile.
+
+        Ads whose vectors another encoder made, or that a former bundle had trained ones of, are encoded first.
+        """
+        with self._keeping_up:
+            with self._changing:
+                if self._refusal:
+                    self._read_again()
+                entries, version = dict(self._entries), self._version
+            known = dict(entries)
+            self._encode(generation, known)
+            catalogue = Catalogue(generation, known, version=version, recent=self._upkeep.recent)
+            while len(later := self._later(version)) > _ENCODED_UNDER_LOCK:
+                version = max(each.version for each in later.values())
+                self._encode(generation, later)
+                catalogue.apply(later, version)
+                known |= later
+            with self._changing:
+                later = self._later_of(self._entries, version)
+                self._encode(generation, later)
+                catalogue.apply(later, self._version)
+                known |= later
+                self._entries, self._catalogue = known, catalogue
+            return catalogue.view
+
+    def put(self, documents: Sequence[Document], *, unless_deleted: bool = False) -> AdsChanged:
+        """Add ads, or give known ids another content.
+
+        Args:
+            documents: each id once.
+            unless_deleted: leave out an ad that was deleted with this very content: who repeats what was said
+                before the deletion does not undo it.
+
+        Raises:
+            InvalidInput: an id occurs twice; nothing has changed then.
+            Unavailable: it could not be written, or another process changes these ads; nothing has changed.
+        """
+        _check_once([document.id for document in documents])
+
+        def _plan() -> _Plan:
+            plan = _Plan()
+            for document in documents:
+                entry = self._entries.get(document.id)
+                if unless_deleted and _is_deleted(entry, document.content_hash):
+                    plan.count("refused")
+                else:
+                    # An ad of the bundle alone is noted too: a bundle without it may follow.
+                    is_noted = entry is not None and entry.row is not None
+                    self._plan_put(plan, document, is_noted=is_noted)
+            return plan
+
+        return self._change(_plan)
+
+    def patch(self, patches: Sequence[AdPatch]) -> AdsChanged:
+        """Change parts of ads; ids that are not there are counted. Raises as `put`, and for a part that is not valid."""
+        _check_once([patch.id for patch in patches])
+
+        def _plan() -> _Plan:
+            plan = _Plan()
+            for patch in patches:
+                known = self._document(patch.id)
+                if known is None:
+                    plan.count("unknown")
+                else:
+                    self._plan_put(plan, patched(known, patch))
+            return plan
+
+        return self._change(_plan)
+
+    def delete(self, ad_ids: Sequence[str]) -> AdsChanged:
+        """Take ads out, of all bundles to come and gone as well; ids that are not there are counted, and noted."""
+
+        def _plan() -> _Plan:
+            plan = _Plan()
+            for ad_id in dict.fromkeys(ad_ids):
+                known, entry = self._document(ad_id), self._entries.get(ad_id)
+                plan.count("unknown" if known is None else "removed")
+                if known is not None or entry is None:
+                    plan.deletes[ad_id] = "" if known is None else known.content_hash
+            return plan
+
+        return self._change(_plan)
+
+    def document(self, ad_id: str) -> tuple[View, int] | None:
+        """Return a view and where it has an ad, None if there is none."""
+        with self._changing:
+            catalogue = self._serving()
+            position = catalogue.position(ad_id)
+            return None if position is None else (catalogue.view, position)
+
+    @property
+    def needs_upkeep(self) -> bool:
+        """Say whether `keep_up` has something to do."""
+        return self._needs_index or self._needs_rewriting
+
+    def keep_up(self) -> None:
+        """Give recent ads an index and drop what is outdated, in memory and on disk, beside searches and changes."""
+        if self._needs_index and self._catalogue is not None:
+            self.serve(self._catalogue.generation)
+        if self._needs_rewriting:
+            self.compact()
+
+    def compact(self) -> None:
+        """Write the journal anew, without what is outdated."""
+        with self._keeping_up:
+            with self._changing:
+                self._check_owner()
+                rewriter = self._journal.rewriter(dict(self._entries))
+            rewriter.write()
+            with self._changing:
+                self._check_owner()
+                rewriter.replace()
+                self._written = self._journal.size
+            _log.info("ads_compacted", bytes=self._written)
+
+    @property
+    def changed(self) -> tuple[int, int]:
+        """Return how many ads are not as the bundle has them, and how many of these have a cold-start vector."""
+        with self._changing:
+            own = self._serving().own
+            return len(own), sum(self._entries[ad_id].vector is not None for ad_id in own)
+
+    @property
+    def _needs_index(self) -> bool:
+        if self._catalogue is None:
+            return False
+        recent, dead = self._catalogue.waste
+        return recent > self._upkeep.recent or dead > self._upkeep.dead
+
+    @property
+    def _needs_rewriting(self) -> bool:
+        return not self._refusal and (
+            self._journal.size > 2 * self._written + self._upkeep.journal_bytes
+        )
+
+    def _change(self, make: Callable[[], _Plan]) -> AdsChanged:
+        # Encoded before the lock: others may change meanwhile, and what they changed is planned again.
+        vectors: _Vectors = {}
+        with self._changing:
+            plan, catalogue = make(), self._catalogue
+        _encode_new(catalogue, plan.puts.values(), vectors)
+        with self._changing:
+            self._check_owner()
+            plan, catalogue = make(), self._catalogue
+            _encode_new(catalogue, plan.puts.values(), vectors)
+            if plan.puts or plan.deletes:
+                self._write(catalogue, plan, vectors)
+            return AdsChanged(
+                ads_version=self._version,
+                ads=0 if catalogue is None else catalogue.view.live,
+                **plan.counts,
+            )
+
+    def _plan_put(self, plan: _Plan, document: Document, *, is_noted: bool = True) -> None:
+        known = self._document(document.id)
+        if known is not None and known.content_hash == document.content_hash:
+            plan.count("unchanged")
+            if not is_noted:
+                plan.puts[document.id] = document
+            return
+        plan.count("added" if known is None else "changed")
+        plan.puts[document.id] = document
+
+    def _document(self, ad_id: str) -> Document | None:
+        """Return an ad as it is now; before anything is served, as it was put."""
+        if self._catalogue is not None:
+            return self._catalogue.document(ad_id)
+        entry = self._entries.get(ad_id)
+        if entry is None or entry.row is None:
+            return None
+        return Document.model_validate_json(entry.row)
+
+    def _write(self, catalogue: Catalogue | None, plan: _Plan, vectors: _Vectors) -> None:
+        # Microseconds since 1970, always above the one before: it grows too where a folder is lost.
+        version = max(self._version + 1, time.time_ns() // 1_000)
+        generation = None if catalogue is None else catalogue.generation
+        entries = {ad_id: Entry(version, each, None) for ad_id, each in plan.deletes.items()}
+        for ad_id, document in plan.puts.items():
+            row = document.model_dump_json().encode()
+            entry = Entry(version, document.content_hash, row)
+            if generation is not None and generation.trained(document) is None:
+                recipe = generation.recipe
+                vector = vectors[recipe, generation.cold_start.text_of(document)]
+                entry = replace(entry, vector=vector, recipe=recipe)
+            entries[ad_id] = entry
+        self._journal.append(entries)
+        self._entries.update(entries)
+        self._version = version
+        if catalogue is not None:  # else the first bundle that is served gives them vectors
+            catalogue.apply(entries, version)
+
+    def _later(self, version: int) -> dict[str, Entry]:
+        with self._changing:
+            return self._later_of(self._entries, version)
+
+    @staticmethod
+    def _later_of(entries: Mapping[str, Entry], version: int) -> dict[str, Entry]:
+        return {ad_id: each for ad_id, each in entries.items() if each.version > version}
+
+    @staticmethod
+    def _encode(generation: Generation, entries: dict[str, Entry]) -> None:
+        """Give each ad the vector that this generation needs it to have, or none."""
+        for ad_id, entry in entries.items():
+            if entry.row is None:
+                continue
+            is_of_recipe = entry.vector is not None and entry.recipe == generation.recipe
+            if ad_id not in generation.positions and is_of_recipe:
+                continue
+            document = Document.model_validate_json(entry.row)
+            if generation.trained(document) is not None:
+                entries[ad_id] = replace(entry, vector=None, recipe="")
+            elif not is_of_recipe:
+                vector = generation.cold_vector(generation.cold_start.text_of(document))
+                entries[ad_id] = replace(entry, vector=vector, recipe=generation.recipe)
+
+    def _read_again(self) -> None:
+        """Take the folder if nobody has it, and read what the journal says."""
+        self._refusal = self._own()
+        self._entries = self._journal.read(mends=not self._refusal)
+        self._version = max((each.version for each in self._entries.values()), default=0)
+        self._written = self._journal.size
+
+    def _serving(self) -> Catalogue:
+        if self._catalogue is None:
+            raise Unavailable("nothing is served, so that no ad can be changed")
+        return self._catalogue
+
+    def _own(self) -> str:
+        """Take the folder for this process; return why it cannot be changed from here, or nothing."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock_file = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            return f"{self._folder}: cannot be written ({error.strerror})"
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock_file)
+            self._lock_file = None
+            return f"{self._folder}: another process changes these ads"
+        return ""
+
+    def _check_owner(self) -> None:
+        if self._refusal:
+            raise Unavailable(f"{self._refusal}; nothing was changed")
+
+
+def _is_deleted(entry: Entry | None, content_hash: str) -> bool:
+    return entry is not None and entry.row is None and entry.content_hash == content_hash
+
+
+def _encode_new(
+    catalogue: Catalogue | None, documents: Iterable[Document], vectors: _Vectors
+) -> None:
+    """Add the vectors of documents that no training has seen."""
+    if catalogue is None:
+        return
+    generation = catalogue.generation
+    for document in documents:
+        if generation.trained(document) is None:
+            text = generation.cold_start.text_of(document)
+            if (generation.recipe, text) not in vectors:
+                vectors[generation.recipe, text] = generation.cold_vector(text)
+
+
+def _check_once(ad_ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for ad_id in ad_ids:
+        if ad_id in seen:
+            raise InvalidInput(f"ad {ad_id!r} occurs twice")
+        seen.add(ad_id)

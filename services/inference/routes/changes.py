@@ -1,0 +1,56 @@
+"""Changes of the ads: `PUT`, `PATCH` and `DELETE /v1/ads`; the next request sees them, a restart and another bundle keep them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from services.inference.bodies import items_of
+from services.inference.serving import Serving
+from shared.contracts.base import Identifier
+from shared.contracts.document import Document
+from shared.contracts.generation import NDJSON
+from shared.contracts.inference import AdId, AdPatch, AdsChanged
+from shared.errors import NotFound
+
+_ITEMS = {"requestBody": {"content": {NDJSON: {}, "application/json": {}}, "required": True}}
+
+
+def changes_router(serving: Serving) -> APIRouter:
+    """Return the routes that change ads."""
+    router = APIRouter(tags=["ads"])
+    most = serving.settings.max_changes
+
+    @router.put("/v1/ads", openapi_extra=_ITEMS)
+    async def put(
+        request: Request,
+        unless_deleted: Annotated[
+            bool, Query(description="Leave out what was deleted with this very content.")
+        ] = False,
+    ) -> AdsChanged:
+        """Add ads, or give known ids another content: a JSON list of documents or one a line, all of them or none."""
+        documents = items_of(await request.body(), Document, most)
+        return await serving.change(lambda ads: ads.put(documents, unless_deleted=unless_deleted))
+
+    @router.patch("/v1/ads", openapi_extra=_ITEMS)
+    async def patch(request: Request) -> AdsChanged:
+        """Change parts of ads: `{"id", "title", "text", "metadata"}`, what is not named stays; unknown ids are counted."""
+        patches = items_of(await request.body(), AdPatch, most)
+        return await serving.change(lambda ads: ads.patch(patches))
+
+    @router.delete("/v1/ads", openapi_extra=_ITEMS)
+    async def delete_many(request: Request) -> AdsChanged:
+        """Take ads out: a JSON list of ids, or `{"id"}` a line; no bundle brings them back, only a PUT does."""
+        ids = [each.id for each in items_of(await request.body(), AdId, most, bare="id")]
+        return await serving.change(lambda ads: ads.delete(ids))
+
+    @router.delete("/v1/ads/{ad_id}")
+    async def delete(ad_id: Identifier) -> AdsChanged:
+        """Take one ad out."""
+        changed = await serving.change(lambda ads: ads.delete([ad_id]))
+        if not changed.removed:
+            raise NotFound(f"there is no ad {ad_id!r}")
+        return changed
+
+    return router
