@@ -50,7 +50,7 @@ class DocumentsRequest(Contract):
 
 
 class JobState(StrEnum):
-    """Where a job stands. `partial`: finished, and some documents failed; `failed`: all that were worked on did."""
+    """Where a job stands. `partial`: finished, and some documents failed; `failed`: all did."""
 
     ACCEPTED = "accepted"
     RUNNING = "running"
