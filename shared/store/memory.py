@@ -26,7 +26,7 @@ from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
 from shared.store.memory_intake import NO_LEASE, Kept, MemoryIntake
-from shared.store.protocols import Followed, Page, Remap, Revision, Stored
+from shared.store.protocols import MAX_ERRORS, Followed, Page, Remap, Revision, Stored
 
 
 def _utc_now() -> datetime:
@@ -96,7 +96,9 @@ class MemoryStore(MemoryIntake):
                     "done": job.done + (error is None),
                     "failed": job.failed + (error is not None),
                     "labels": job.labels + (labels if error is None else 0),
-                    "errors": job.errors if error is None else {**job.errors, document_id: error},
+                    "errors": job.errors
+                    if error is None or len(job.errors) >= MAX_ERRORS
+                    else {**job.errors, document_id: error},
                 }
             )
             self._judge(job_id)
