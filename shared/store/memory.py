@@ -25,8 +25,9 @@ from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
+from shared.store.intake import MAX_ERRORS
 from shared.store.memory_intake import NO_LEASE, Kept, MemoryIntake
-from shared.store.protocols import MAX_ERRORS, Followed, Page, Remap, Revision, Stored
+from shared.store.protocols import Followed, Page, Remap, Revision, Stored
 
 
 def _utc_now() -> datetime:

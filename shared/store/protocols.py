@@ -25,8 +25,6 @@ from shared.store.intake import Intake
 
 MAX_AMONG = 1_000
 """Train queries of one remap."""
-MAX_ERRORS = 1_000
-"""Of a job that are shown with it; a request has no more documents, an upload may."""
 MAX_SEEN_OF_A_QUERY = 10_000
 """Documents of a train query that are looked at to find its most similar."""
 

@@ -28,8 +28,8 @@ from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import Conflict, Full, InvalidInput, NotFound, Unavailable
 from shared.store import keys, records, scripts
+from shared.store.intake import MAX_ERRORS
 from shared.store.protocols import (
-    MAX_ERRORS,
     MAX_SEEN_OF_A_QUERY,
     Followed,
     Page,

@@ -10,8 +10,16 @@ from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import Conflict, Full, InFlight, InvalidInput, NotFound
 from shared.store import RedisStore, Remap, Store
-from shared.store.intake import MAX_REFUSALS, Chunk, Hold, Incoming, Key, Position, SealedUpload
-from shared.store.protocols import MAX_ERRORS
+from shared.store.intake import (
+    MAX_ERRORS,
+    MAX_REFUSALS,
+    Chunk,
+    Hold,
+    Incoming,
+    Key,
+    Position,
+    SealedUpload,
+)
 from tests.support.documents import document_of, label_of, revision_of
 
 D1, D2, D3 = (document_of(document_id) for document_id in ("d1", "d2", "d3"))
