@@ -315,14 +315,14 @@ class AugmentationClient(ServiceClient):
 
     def upload_documents(
         self, lines: Callable[[], Iterable[bytes]], key: str, generator: str = ""
-    ) -> tuple[AcceptedJob, bool]:
-        """Hand in any number of documents as one job; return it, and whether it was accepted before.
+    ) -> AcceptedJob:
+        """Hand in any number of documents as one job.
 
         A try that breaks off is repeated from the first line; what has arrived is not stored twice.
 
         Args:
             lines: gives the same `UploadedDocument`s each time, one a line without its end.
-            key: names this very upload, in this process and in others.
+            key: names this very upload; the same lines under it are the same job.
             generator: wrote the synthetic queries that lines bring.
 
         Raises:
@@ -338,7 +338,7 @@ class AugmentationClient(ServiceClient):
 
     def _upload(
         self, lines: Callable[[], Iterable[bytes]], key: str, generator: str
-    ) -> tuple[AcceptedJob, bool]:
+    ) -> AcceptedJob:
         try:
             response = self._http.post(
                 "/v1/documents",
@@ -352,8 +352,7 @@ class AugmentationClient(ServiceClient):
                 f"({error or type(error).__name__})"
             ) from error
         _raise_unless_success(response)
-        is_replay = "idempotent-replayed" in response.headers
-        return AcceptedJob.model_validate_json(response.content), is_replay
+        return AcceptedJob.model_validate_json(response.content)
 
     def cancel(self, job_id: str) -> Job:
         """Have nothing more of a job worked on."""

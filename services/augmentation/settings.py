@@ -46,6 +46,8 @@ class AugmentationSettings(ServerSettings):
     is posted later does not stand behind all of them."""
     max_line_bytes: int = Field(default=2_000_000, ge=1_000)
     """A longer line of an upload is refused. An upload itself may have any length."""
+    max_uploads: int = Field(default=32, ge=1)
+    """Uploads at a time, each of which may hold a line in memory; the next is answered 503."""
     upload_chunk_bytes: int = Field(default=65_536, ge=1)
     """Of an upload that are staged in one step of Redis."""
     upload_idle_seconds: float = Field(default=30.0, gt=0)
