@@ -391,7 +391,7 @@ class AugmentationClient(ServiceClient):
         return self._call(ReplayedDeadLetters, "POST", "/v1/dead-letters:replay", body=body)
 
     def purge_dead_letters(self, document_ids: Sequence[str] = ()) -> int:
-        """Forget dead letters, all if none is named (at most 1,000); return how many."""
+        """Forget dead letters, at most 100 that are named or all; return how many."""
         params = {"document_id": list(document_ids)} if document_ids else None
         purged = self._call(PurgedDeadLetters, "DELETE", "/v1/dead-letters", params=params)
         return purged.purged

@@ -31,7 +31,7 @@ class AugmentationSettings(ServerSettings):
     times as often while the process lives."""
     queue_seconds: int = Field(default=120, ge=1)
     """A document that lies on the queue for longer is put there again, in case its message was lost.
-    Where the backlog is simply longer, that costs a message that finds nothing to do."""
+    Where the backlog is simply longer, that costs a message a sweep that finds nothing to do."""
     sweep_seconds: float = Field(default=10.0, gt=0)
     """Pause between two looks for documents in nobody's hands."""
     sweep_documents: int = Field(default=1_000, ge=1)
