@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -57,6 +58,7 @@ _TYPES: Mapping[type[SkimError], str] = {
     Unavailable: "unavailable",
     Damaged: "damaged",
 }
+_PARAMETER = re.compile(r"\{[^}]*\}")
 _UNEXPECTED = "Something went wrong here; the log has the details."
 _CHALLENGE = 'Bearer realm="skim", Basic realm="skim (any name, a key as the password)"'
 _log = structlog.get_logger()
@@ -158,13 +160,15 @@ def _kind_of(status: int) -> str:
 
 
 def _methods_of(app: FastAPI, request: Request) -> list[str]:
-    """Return the methods of all routes at the request's path; Starlette names those of the first only."""
+    """Return the methods of the path that was asked for; Starlette names those of its first route only.
+
+    Of several paths that fit, the one with most text of its own is meant: `/v1/jobs/{id}:cancel` rather than
+    `/v1/jobs/{id}`.
+    """
     paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
-    asked = request.url.path
-    if asked in paths:
-        return sorted(map(str.upper, paths[asked]))
-    there = [paths[path] for path in paths if compile_path(path)[0].match(asked)]
-    return sorted({method.upper() for operations in there for method in operations})
+    fitting = [path for path in paths if compile_path(path)[0].match(request.url.path)]
+    meant = max(fitting, key=lambda path: len(_PARAMETER.sub("", path)), default=None)
+    return sorted(map(str.upper, paths[meant])) if meant else []
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
