@@ -62,9 +62,9 @@ class Allowed:
         self.count = int(np.count_nonzero(mask))
 
     @cached_property
-    def selector(self) -> faiss.IDSelector:
-        """Return it as faiss wants it."""
-        return faiss.IDSelectorBitmap(np.packbits(self.mask, bitorder="little"))
+    def bits(self) -> NDArray[np.uint8]:
+        """Return the mask with eight positions a byte, the first lowest."""
+        return np.packbits(self.mask, bitorder="little")
 
 
 class AdIndex(Protocol):
@@ -143,10 +143,10 @@ class FaissIndex:
 
     def search_exactly(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> Found:
         """Return what `search` may approximate; k is at most the ads that are allowed."""
-        selector = None if allowed is None else allowed.selector
-        scores, positions = self._storage.search(
-            queries, k, params=faiss.SearchParameters(sel=selector) if selector else None
-        )
+        parameters = None
+        if allowed is not None:
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(allowed.bits))
+        scores, positions = self._storage.search(queries, k, params=parameters)
         return scores, positions
 
     def vector(self, position: int) -> Vectors:
@@ -170,7 +170,9 @@ class FaissIndex:
         else:  # those that are not allowed are walked through as well
             share = allowed.count / len(self)
             ef = min(round(ef / share), max(_WIDEST_EF, ef))
-            parameters = faiss.SearchParametersHNSW(efSearch=ef, sel=allowed.selector)
+            parameters = faiss.SearchParametersHNSW(
+                efSearch=ef, sel=faiss.IDSelectorBitmap(allowed.bits)
+            )
         scores, positions = self._index.search(queries, k, params=parameters)
         return scores, positions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -83,6 +84,8 @@ class Generation:
     """Share of the classifiers in the vectors; None if the bundle does not say."""
     lessons: Rows | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    serial: int = field(default_factory=count().__next__)
+    """No other generation of this process has it, of whatever name."""
 
     @property
     def recipe(self) -> str:
