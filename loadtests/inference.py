@@ -28,13 +28,15 @@ from loadtests.queries import DEFAULT, ZipfMix
 from loadtests.service import running
 from loadtests.vectors import clustered, interpolated
 from services.inference.generation import open_generation
-from shared.ad_index import flat_index, read_vectors, recall_of
+from shared.ad_index import flat_index
 from shared.bundle import Counts, activate, current, open_bundle, write_bundle
 from shared.contracts.document import Document
 from shared.dataset import read_documents
 from shared.encoder import SentenceEncoder
 from shared.errors import SkimError
+from shared.index_choice import recall_of
 from shared.settings import CommonSettings
+from shared.vector_files import read_vectors
 
 ADS = 100_000
 _CLUSTERS, _REAL_TITLES = 500, 4_000

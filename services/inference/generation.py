@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from services.inference.columns import Columns
 from services.inference.rows import MappedLines
-from shared.ad_index import AdIndex, flat_index, read_index, read_vectors, recall_of
+from shared.ad_index import AdIndex, flat_index, read_index
 from shared.bundle import ADS, ENCODER, Manifest, verify_bundle
 from shared.bundle_facts import CANARIES, LESSONS, MIN_OVERLAP, Canary, Lessons, ScoreCalibration
 from shared.cold_start import ColdStart, cold_start_of
 from shared.contracts.document import Document, MetadataValue
 from shared.encoder import SentenceEncoder
 from shared.errors import Damaged
+from shared.index_choice import recall_of
+from shared.vector_files import read_vectors
 
 _WARM_UP_WORDS = (1, 2, 4, 8, 16, 32)
 _METADATA = ColdStart()

@@ -3,19 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.ad_index import (
-    Allowed,
-    IndexCard,
-    build_index,
-    choose_index,
-    flat_index,
-    read_index,
-    read_vectors,
-    recall_of,
-    write_index,
-    write_vectors,
-)
+from shared.ad_index import Allowed, IndexCard, build_index, flat_index, read_index, write_index
 from shared.errors import Damaged, InvalidInput, NotFound
+from shared.index_choice import choose_index, recall_of
+from shared.vector_files import read_vectors, write_vectors
 
 
 def vectors_of(ads: int, dimensions: int = 8) -> np.ndarray:
