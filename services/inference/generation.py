@@ -21,7 +21,6 @@ from shared.cold_start import ColdStart, cold_start_of
 from shared.contracts.document import Document, MetadataValue
 from shared.encoder import SentenceEncoder
 from shared.errors import Damaged
-from shared.index_choice import recall_of
 from shared.vector_files import read_vectors
 
 _WARM_UP_WORDS = (1, 2, 4, 8, 16, 32)
@@ -225,7 +224,7 @@ def check_canaries(generation: Generation, canaries: Sequence[Canary]) -> float:
         expected = [generation.positions.get(ad_id, -1) for ad_id in canary.ads]
         vector = generation.encoder.encode([canary.query], batch_size=1)
         _, found = generation.base.index.search(vector, len(expected))
-        overlaps.append(recall_of(found, np.array([expected])))
+        overlaps.append(len(np.intersect1d(found, expected)) / len(expected))
     overlap = sum(overlaps) / len(overlaps)
     if overlap < MIN_OVERLAP:
         raise Damaged(
