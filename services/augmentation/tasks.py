@@ -192,8 +192,8 @@ def _worker() -> Worker:
 
 
 def ad_publisher(store: Store, budget: RetryBudget | None = None) -> AdPublisher | None:
-    """Return what makes ads of documents, None if nobody does."""
-    if settings.ads_url is None:
+    """Return what makes ads of documents, None if nobody does: where queries have the metadata, they are no ads."""
+    if settings.ads_url is None or common.metadata_side == "query":
         return None
     client = InferenceClient(
         settings.ads_url,
