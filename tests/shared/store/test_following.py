@@ -173,7 +173,7 @@ def test_nothing_of_a_removed_document_is_left_in_redis(
     redis_store.remove_documents(["d1"])
 
     left = set(redis_client.keys("*d1*")) | set(redis_client.keys("skim:1:query:*"))
-    assert left == set()
+    assert left - set(redis_client.keys("skim:1:job:*")) == set()  # ids of jobs are random
     assert not redis_client.exists("skim:1:documents", "skim:1:behind")
 
 
