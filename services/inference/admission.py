@@ -23,8 +23,8 @@ _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 _WEIGHT = 0.05
 """Of the latest service time in the running mean."""
-_HOPE = 0.8
-"""Share of the deadline that a wait may be expected to take: it may take longer."""
+_HOPE = 0.5
+"""Share of the deadline that an answer may be expected to take, since what was let in and comes late is lost for both."""
 _LONGEST_RETRY_SECONDS = 30
 
 

@@ -68,7 +68,7 @@ def test_who_cannot_be_answered_in_time_is_refused_at_once() -> None:
         with pytest.raises(Unavailable, match="2000 ms; 3500 ms") as refused:
             await gate.run(3.5, None, held)
         assert refused.value.retry_after_seconds == 2
-        third = asyncio.ensure_future(gate.run(4.0, None, held))
+        third = asyncio.ensure_future(gate.run(6.5, None, held))
         await until(lambda: gate.waiting == 2)
         held.gate.set()
 
