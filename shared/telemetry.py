@@ -6,18 +6,19 @@ import logging
 from collections.abc import Sequence
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
 LATENCY_BUCKETS_SECONDS: Sequence[float] = (
-    0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024, 0.032, 0.05,
-    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+    0.00005, 0.0001, 0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012,
+    0.016, 0.024, 0.032, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 )  # fmt: skip
 
 
 class HttpMetrics:
-    """Requests by route, method and status, and how long they took."""
+    """Requests by route, method and status, how long they took, and the process that answers them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        ProcessCollector(registry=registry)
         self.requests = Counter(
             "skim_http_requests",
             "Requests answered.",

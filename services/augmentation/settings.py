@@ -26,6 +26,10 @@ class AugmentationSettings(ServerSettings):
     retries: int = Field(default=20, ge=0)
     """Further tries when Redis or a service is away, after growing pauses: 20 last about a quarter of
     an hour. Then the documents have failed."""
+    metrics_host: str = "127.0.0.1"
+    """Address where a worker shows its metrics. 0.0.0.0 in a container."""
+    metrics_port: int = Field(default=8105, ge=0, le=65535)
+    """Port of them; 0 shows none. Of two workers on one machine the first has it, unless told otherwise."""
     sweep_seconds: float = Field(default=10.0, gt=0)
     """Pause between two looks for documents in nobody's hands."""
     sweep_documents: int = Field(default=1_000, ge=1)

@@ -15,6 +15,7 @@ from celery.exceptions import OperationalError, Reject
 from services.augmentation.augmenter import Augmenter
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
+from services.augmentation.worker_metrics import MeasuredTask, MetricsPage
 from shared.clients import GenerationClient, MappingClient
 from shared.errors import Unavailable
 from shared.settings import CommonSettings
@@ -27,7 +28,8 @@ LEASE_MARGIN_SECONDS = 10
 LOST_WORKERS = 3
 """Times a message may cost a process its life and be tried again."""
 
-app = Celery("augmentation", broker=common.redis_url)
+app = Celery("augmentation", broker=common.redis_url, task_cls=MeasuredTask)
+app.steps["worker"].add(MetricsPage)
 app.conf.update(
     task_default_queue="augmentation",
     # A message is acknowledged when its work is done, so that a worker's death does not lose it ...

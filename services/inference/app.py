@@ -11,6 +11,7 @@ from typing import Annotated
 import orjson
 from fastapi import FastAPI, Query, Response
 
+from services.inference.metrics import BundleCollector
 from services.inference.retriever import Ranking, Retriever
 from services.inference.settings import InferenceSettings
 from shared.contracts.base import Identifier, QueryText
@@ -45,6 +46,7 @@ def build_app(settings: InferenceSettings, load: Callable[[], Retriever]) -> Fas
         check_ready=_check_ready,
         max_body_bytes=settings.max_body_bytes,
     )
+    app.state.registry.register(BundleCollector(lambda: _info(served.peek())))
     stages = StageMetrics("inference", ("queue", "encode", "search"), app.state.registry)
 
     # orjson instead of a response model is a third more requests a second; the model documents.
@@ -90,6 +92,10 @@ def build_app(settings: InferenceSettings, load: Callable[[], Retriever]) -> Fas
         return retriever.info
 
     return app
+
+
+def _info(retriever: Retriever | None) -> InferenceInfo | None:
+    return None if retriever is None else retriever.info
 
 
 def _top(retriever: Retriever, query: str, k: int) -> tuple[float, Ranking]:

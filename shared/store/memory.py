@@ -25,7 +25,7 @@ from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
-from shared.store.protocols import Followed, Page, Remap, Revision, Stored
+from shared.store.protocols import Followed, Page, QueueState, Remap, Revision, Stored
 
 _NO_LEASE = datetime.min.replace(tzinfo=UTC)
 
@@ -151,6 +151,18 @@ class MemoryStore:
         """Return the jobs accepted last, newest first."""
         with self._lock:
             return list(reversed(self._jobs.values()))[:limit]
+
+    def queue(self) -> QueueState:
+        """Return how what waits fares."""
+        with self._lock:
+            now = self._now()
+            accepted = [self._jobs[job_id].accepted_at for job_id, _ in self._waiting]
+            ends = [each for each in self._waiting.values() if each != _NO_LEASE]
+        return QueueState(
+            oldest_seconds=(now - min(accepted, default=now)).total_seconds(),
+            leased=sum(each > now for each in ends),
+            overdue_seconds=max((now - min(ends, default=now)).total_seconds(), 0.0),
+        )
 
     def document(self, document_id: str) -> Document:
         """Return a document as last accepted."""

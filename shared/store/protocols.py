@@ -110,6 +110,18 @@ class Followed:
     """The remap that was begun for it."""
 
 
+@dataclass(frozen=True)
+class QueueState:
+    """How the documents that wait fare. Ages are of those next in line and last in line, 500 each."""
+
+    oldest_seconds: float = 0.0
+    """Since the oldest of their jobs was accepted; 0 if nothing waits."""
+    leased: int = 0
+    """Documents on the queue or in a worker's hands."""
+    overdue_seconds: float = 0.0
+    """Since the lease ran out that did so first: its document is in nobody's hands; 0 if there is none."""
+
+
 class Store(Protocol):
     """Keeps documents, jobs and labels. Every call is one step, and safe to repeat.
 
@@ -142,6 +154,9 @@ class Store(Protocol):
 
     def recent_jobs(self, limit: int) -> list[Job]:
         """Return the jobs accepted last, newest first."""
+
+    def queue(self) -> QueueState:
+        """Return how what waits fares."""
 
     def document(self, document_id: str) -> Document:
         """Return a document as last accepted; `NotFound` without one."""

@@ -32,10 +32,12 @@ from shared.store.protocols import (
     MAX_SEEN_OF_A_QUERY,
     Followed,
     Page,
+    QueueState,
     Remap,
     Revision,
     Stored,
 )
+from shared.store.queue_script import READ_QUEUE
 
 _PAGE = 200
 _REMEMBERED_REMOVALS = 100_000
@@ -72,6 +74,7 @@ class RedisStore:
         self._read_query = client.register_script(scripts.READ_QUERY)
         self._read_labels = client.register_script(scripts.READ_LABELS)
         self._read_maker = client.register_script(scripts.READ_MAKER)
+        self._read_queue = client.register_script(READ_QUEUE)
 
     @classmethod
     def at(cls, url: str, *, retries: int = 2, timeout_seconds: float = 5.0) -> Self:
@@ -162,6 +165,12 @@ class RedisStore:
         with self._asking():
             job_ids: Any = self._redis.zrange(keys.JOBS, 0, limit - 1, desc=True)
         return self._jobs(job_ids)
+
+    def queue(self) -> QueueState:
+        """Return how what waits fares."""
+        with self._asking():
+            oldest, overdue, leased = self._read_queue()
+        return QueueState(oldest / 1e6, leased, overdue / 1e6)
 
     def document(self, document_id: str) -> Document:
         """Return a document as last accepted."""
