@@ -28,7 +28,9 @@ class BundleCollector(Collector):
             "1 for the bundle that is served.",
             labels=["generation", "encoder", "index"],
         )
+        ads = GaugeMetricFamily("skim_inference_ads", "Ads in the served bundle.")
         if info is not None:
             bundle.add_metric([info.generation, info.encoder, info.index], 1)
-            yield GaugeMetricFamily("skim_inference_ads", "Ads in the bundle.", value=info.ads)
+            ads.add_metric([], info.ads)
         yield bundle
+        yield ads
