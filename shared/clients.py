@@ -38,6 +38,7 @@ from shared.errors import (
     TooLarge,
     Unavailable,
 )
+from shared.tracing import outgoing
 
 _Answer = TypeVar("_Answer", bound=Contract)
 _ERRORS: dict[int, type[SkimError]] = {
@@ -73,6 +74,7 @@ class ServiceClient:
         self._http = httpx.Client(
             base_url=base_url, timeout=timeout_seconds, transport=transport, trust_env=False
         )
+        self._http.event_hooks = {"request": [_add_context]}
 
     def __enter__(self) -> Self:
         return self
@@ -278,6 +280,11 @@ class InferenceClient(ServiceClient):
     def reload(self) -> InferenceInfo:
         """Let the service take the bundle that is published now."""
         return self._call(InferenceInfo, "POST", "/v1/bundles:reload")
+
+
+def _add_context(request: httpx.Request) -> None:
+    """Say for which request of ours, and in which trace, we ask."""
+    request.headers.update(outgoing())
 
 
 def _detail_of(response: httpx.Response) -> str:

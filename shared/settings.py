@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -28,6 +28,15 @@ class CommonSettings(BaseSettings):
     metadata_side: Literal["document", "query"] = "document"
     """Which side of a pair the SLM reads. query: train queries have the metadata, the SLM writes documents' titles."""
     log_level: str = "INFO"
+    traces_endpoint: str = Field(
+        default="",
+        validation_alias=AliasChoices(
+            "SKIM_TRACES_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
+    )
+    """URL of an OpenTelemetry collector (OTLP over HTTP, port 4318) that takes traces; empty traces nothing."""
 
     @property
     def models(self) -> Path:

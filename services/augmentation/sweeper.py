@@ -11,6 +11,7 @@ from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.follower import Follower
 from services.augmentation.settings import AugmentationSettings
 from services.augmentation.tasks import celery_dispatcher
+from shared import tracing
 from shared.clients import MappingClient
 from shared.errors import SkimError, Unavailable
 from shared.settings import CommonSettings
@@ -49,6 +50,7 @@ def main() -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    tracing.start("sweeper", common.traces_endpoint)
     store = RedisStore.at(common.redis_url)
     dispatcher = celery_dispatcher(store)
     with MappingClient(

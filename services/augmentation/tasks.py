@@ -12,6 +12,7 @@ from typing import Any
 from celery import Celery, Task, signals
 from celery.exceptions import OperationalError, Reject
 
+from services.augmentation import task_context  # noqa: F401  (connects its signals)
 from services.augmentation.augmenter import Augmenter
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings

@@ -38,6 +38,7 @@ from shared.store.protocols import (
     Stored,
 )
 from shared.store.queue_script import READ_QUEUE
+from shared.tracing import span
 
 _PAGE = 200
 _REMEMBERED_REMOVALS = 100_000
@@ -215,7 +216,7 @@ class RedisStore:
             revision.index_version,
             revision.policy,
         ]
-        with self._asking():
+        with span("store.write_labels", skim__document_id=document_id), self._asking():
             return bool(self._write_labels(args=[*head, *rows]))
 
     def labels(self, document_id: str) -> DocumentLabels:

@@ -10,11 +10,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.telemetry import configure_logging
+from shared.web.tracing import trace
 
 
 def serve(app: FastAPI, *, host: str, port: int, log_level: str) -> None:
     """Serve `app` until it is told to stop; exit with 1 and one line if the port is taken."""
     configure_logging(log_level)
+    trace(app)
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -31,7 +33,11 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI) -> None:
         super().__init__(
             uvicorn.Config(
-                app, log_level="warning", access_log=False, timeout_graceful_shutdown=20
+                app,
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=20,
             )
         )
         self._app = app
