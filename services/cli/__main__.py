@@ -12,8 +12,10 @@ from services.cli import (
     data,
     demo,
     distill,
+    doctor,
     evaluate,
     gaps,
+    logs,
     mapping,
     matrix,
     models,
@@ -23,8 +25,9 @@ from services.cli import (
     training,
 )
 from services.cli.console import err
+from services.cli.contents import AWAY, FAILED, command_of
 from services.cli.generate import generate
-from shared.errors import SkimError, Unavailable
+from shared.errors import Damaged, SkimError, Unavailable
 from shared.telemetry import configure_logging
 
 app = typer.Typer(
@@ -34,6 +37,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(demo.demo)
+app.command("doctor")(doctor.doctor_command)
+app.command("logs")(logs.logs)
 for command in (suite.up, suite.down, suite.status):
     app.command()(command)
 app.add_typer(data.app, name="data")
@@ -54,22 +59,30 @@ app.command()(search.search)
 
 
 def main() -> None:
-    """Run the command; an error of ours is one line on standard error and exit code 1."""
+    """Run the command; an error of ours is one line on standard error and an exit code of `contents.py`."""
     configure_logging("ERROR")  # a retry is no news at a terminal; its end is
     try:
-        app()
+        command_of(app)(prog_name="skim")
     except Unavailable as error:
-        _fail(f"{error}; `skim status` says what is up, `skim up` starts the suite")
+        _fail(f"{error}; `skim status` says what is up, `skim up` starts the suite", AWAY)
+    except Damaged as error:
+        _fail(f"{error}; `skim doctor` checks every file")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; `skim doctor` looks at disk and rights")
     except SkimError as error:
         _fail(str(error))
     except ValidationError as error:  # a malformed setting: nothing else is validated bare
         first = error.errors()[0]
-        _fail(f"{error.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        _fail(
+            f"{error.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}; it is a setting, "
+            "read from the environment (deploy/README.md)"
+        )
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = FAILED) -> None:
     err.print(f"skim: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
-    sys.exit(1)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from services.cli.console import out, print_json
+from services.cli.console import out, print_json, print_table
 from shared.clients import InferenceClient
 from shared.settings import CommonSettings
 
@@ -27,5 +27,5 @@ def search(
     table = Table("", "ad", "id", "score", box=box.SIMPLE_HEAD)
     for place, ad in enumerate(answer.ads, start=1):
         table.add_row(str(place), ad.title, ad.id, f"{ad.score:.3f}")
-    out.print(table)
+    print_table(table)
     out.print(f"{answer.took_ms:.1f} ms, bundle {answer.generation}", highlight=False)
