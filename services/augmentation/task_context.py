@@ -15,6 +15,7 @@ import structlog
 from celery import Task, signals
 
 from shared import tracing
+from shared.errors import SkimError
 from shared.settings import CommonSettings
 
 _CARRIED = (tracing.REQUEST_ID, "traceparent", "tracestate")
@@ -63,7 +64,7 @@ def begin(task_id: str, task: Task[Any, Any], args: Sequence[Any], **_: object) 
 
 
 @signals.task_postrun.connect
-def end(task_id: str, state: str | None, **_: object) -> None:
+def end(task_id: str, state: str | None, retval: object, **_: object) -> None:
     """Say how it fared, and leave its context."""
     task = _under_way.pop(task_id, None)
     if task is None:
@@ -73,7 +74,14 @@ def end(task_id: str, state: str | None, **_: object) -> None:
         if state == "FAILURE":
             task.span.fail(state)
         seconds = round(time.perf_counter() - task.began, 3)
-        _log.info("batch_ended", documents=task.documents, state=state, seconds=seconds)
+        why = {"reason": _reason_of(retval)} if isinstance(retval, BaseException) else {}
+        _log.info("batch_ended", documents=task.documents, state=state, seconds=seconds, **why)
+
+
+def _reason_of(error: BaseException) -> str:
+    """Return why a task did not succeed; the words of an error that is not ours may quote a document."""
+    cause = getattr(error, "exc", None) or error
+    return str(cause) if isinstance(cause, SkimError) else type(cause).__name__
 
 
 @signals.worker_process_init.connect

@@ -212,10 +212,11 @@ def suite(common: CommonSettings) -> Iterator[Check]:
         ports = [str(each.address[1]) for each in components if each.address]
         yield Check("suite", "ok", f"down; ports {', '.join(ports)} are free")
         return
+    states: Mapping[str, State] = {"ready": "ok", "waiting": "absent", "down": "absent"}
     for look in look_at(components, record):
-        state: State = {"ready": "ok", "waiting": "absent"}.get(look.state, "wrong")  # type: ignore[assignment]
+        state = states.get(look.state, "wrong")
         where = f" on port {look.port}" if look.port else ""
-        advice = "" if state == "ok" else f"skim logs {look.name}"
+        advice = f"skim logs {look.name}" if state == "wrong" else ""
         yield Check(look.name, state, f"{look.state}{where} {look.reason}".strip(), advice)
 
 
