@@ -25,7 +25,7 @@ from services.cli import (
     training,
 )
 from services.cli.console import err
-from services.cli.contents import AWAY, FAILED, command_of
+from services.cli.contents import AWAY, FAILED, advised, command_of
 from services.cli.generate import generate
 from shared.errors import Damaged, SkimError, Unavailable
 from shared.telemetry import configure_logging
@@ -61,23 +61,23 @@ app.command()(search.search)
 def main() -> None:
     """Run the command; an error of ours is one line on standard error and an exit code of `contents.py`."""
     configure_logging("ERROR")  # a retry is no news at a terminal; its end is
+    whole = command_of(app)
     try:
-        command_of(app)(prog_name="skim")
+        whole(prog_name="skim")
     except Unavailable as error:
         _fail(f"{error}; `skim status` says what is up, `skim up` starts the suite", AWAY)
     except Damaged as error:
         _fail(f"{error}; `skim doctor` checks every file")
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}; `skim doctor` looks at disk and rights")
     except SkimError as error:
-        _fail(str(error))
+        _fail(advised(str(error), whole, sys.argv[1:]))
     except ValidationError as error:  # a malformed setting: nothing else is validated bare
         first = error.errors()[0]
         _fail(
-            f"{error.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}; it is a setting, "
-            "read from the environment (deploy/README.md)"
+            f"{error.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}; `skim doctor` names its variable"
         )
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; `skim doctor` looks at disk and rights")
 
 
 def _fail(message: str, code: int = FAILED) -> None:

@@ -64,6 +64,28 @@ def commands_in(group: TyperGroup) -> Iterator[TyperCommand]:
             yield each
 
 
+def advised(message: str, group: TyperGroup, arguments: Sequence[str]) -> str:
+    """Return an error's message with what to do next, if it names no command of its own.
+
+    Args:
+        message: of the error.
+        group: the whole command.
+        arguments: what was typed after `skim`.
+    """
+    if "`" in message:
+        return message
+    words, place = ["skim"], group
+    for word in arguments:
+        found = place.commands.get(word)
+        if found is None:
+            break
+        words.append(word)
+        if not isinstance(found, TyperGroup):
+            break
+        place = found
+    return f"{message}; `{' '.join(words)} --help` says what is expected"
+
+
 def _take_json(command: TyperCommand) -> None:
     """Let a command take `--json`; one that has it already is heard as well."""
     for parameter in command.params:

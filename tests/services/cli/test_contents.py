@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from services.cli.__main__ import app
 from services.cli.console import print_table, readable
-from services.cli.contents import EXIT_CODES, PANELS, command_of, commands_in
+from services.cli.contents import EXIT_CODES, PANELS, advised, command_of, commands_in
 from tests.services.cli.test_main import skim
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -65,6 +65,33 @@ def test_what_is_away_and_what_is_wrong_have_codes_of_their_own(tmp_path: Path) 
 
     assert (away.returncode, misused.returncode, denied.returncode) == (3, 2, 1)
     assert "skim up" in away.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "message", "said"),
+    [
+        (
+            ["data", "info", "x"],
+            "x: no such file",
+            "x: no such file; `skim data info --help` says what is expected",
+        ),
+        (["publish", "v1"], "none here; run `skim train`", "none here; run `skim train`"),
+        (["search", "data"], "empty", "empty; `skim search --help` says what is expected"),
+        ([], "odd", "odd; `skim --help` says what is expected"),
+    ],
+)
+def test_an_error_says_what_to_do_next(typed: list[str], message: str, said: str) -> None:
+    assert advised(message, WHOLE, typed) == said
+
+
+def test_an_unwritable_place_is_one_line_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    finished = skim("up", "--only", "redis", SKIM_HOME=str(tmp_path / "file"))
+
+    [line] = finished.stderr.splitlines()
+    assert finished.returncode == 1
+    assert str(tmp_path / "file") in line
+    assert "skim doctor" in line
 
 
 def test_the_shell_completes_commands_and_parts(tmp_path: Path) -> None:
