@@ -10,6 +10,7 @@ from typing import Annotated
 
 import orjson
 from fastapi import FastAPI, Query, Response
+from prometheus_client import Gauge
 
 from services.inference.metrics import BundleCollector
 from services.inference.retriever import Ranking, Retriever
@@ -47,6 +48,8 @@ def build_app(settings: InferenceSettings, load: Callable[[], Retriever]) -> Fas
         max_body_bytes=settings.max_body_bytes,
     )
     app.state.registry.register(BundleCollector(lambda: _info(served.peek())))
+    ads = Gauge("skim_inference_ads", "Ads that are served.", registry=app.state.registry)
+    ads.set_function(lambda: info.ads if (info := _info(served.peek())) else 0)
     stages = StageMetrics("inference", ("queue", "encode", "search"), app.state.registry)
 
     # orjson instead of a response model is a third more requests a second; the model documents.

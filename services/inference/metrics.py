@@ -21,16 +21,13 @@ class BundleCollector(Collector):
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the bundle's name and size."""
+        """Yield the bundle's name."""
         info = self._read()
         bundle = GaugeMetricFamily(
             "skim_inference_bundle",
             "1 for the bundle that is served.",
             labels=["generation", "encoder", "index"],
         )
-        ads = GaugeMetricFamily("skim_inference_ads", "Ads in the served bundle.")
         if info is not None:
             bundle.add_metric([info.generation, info.encoder, info.index], 1)
-            ads.add_metric([], info.ads)
         yield bundle
-        yield ads
