@@ -18,4 +18,4 @@ NonBlank = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1,
 class Contract(BaseModel):
     """Immutable and closed: an unknown field is a mistake of the caller, and is told so."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import tracing
+from shared.errors import InvalidInput
 from shared.settings import CommonSettings
 
 _UNINTERESTING = {"/livez", "/readyz", "/metrics"}
 
 
 def trace(app: FastAPI) -> None:
-    """Trace `app`'s requests if there is somewhere to send traces to.
-
-    Raises:
-        InvalidInput: there is, and OpenTelemetry is not installed.
-    """
-    service = app.title.removeprefix("SKIM ")
-    if tracing.start(service, CommonSettings().traces_endpoint):
+    """Trace `app`'s requests if there is somewhere to send traces to; exit with 1 and one line if that cannot be."""
+    try:
+        is_on = tracing.start(app.title.removeprefix("SKIM "), CommonSettings().traces_endpoint)
+    except InvalidInput as error:
+        sys.stderr.write(f"{app.title}: {error}\n")
+        raise SystemExit(1) from error
+    if is_on:
         app.add_middleware(TraceRequests)
 
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,3 +107,25 @@ print(any(name.startswith("opentelemetry") for name in sys.modules))
     )
 
     assert finished.stdout == "False\n"
+
+
+def test_an_endpoint_without_opentelemetry_is_one_line_that_says_what_to_install() -> None:
+    script = """
+import sys
+sys.modules["opentelemetry"] = None
+from fastapi import FastAPI
+from shared.web.tracing import trace
+trace(FastAPI(title="SKIM inference"))
+"""
+    finished = subprocess.run(  # noqa: S603  (our own command)
+        [sys.executable, "-c", script],
+        env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    [line] = finished.stderr.splitlines()
+    assert finished.returncode == 1
+    assert line.startswith("SKIM inference: ")
+    assert "skim[telemetry]" in line
