@@ -112,7 +112,7 @@ print(any(name.startswith("opentelemetry") for name in sys.modules))
 def test_an_endpoint_without_opentelemetry_is_one_line_that_says_what_to_install() -> None:
     script = """
 import sys
-sys.modules["opentelemetry"] = None
+sys.modules["opentelemetry.sdk"] = None
 from fastapi import FastAPI
 from shared.web.tracing import trace
 trace(FastAPI(title="SKIM inference"))
