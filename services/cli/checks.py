@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
@@ -10,47 +9,28 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
 from services.augmentation.settings import AugmentationSettings
+from services.cli.check import Check, State
+from services.cli.checks_of_files import bundles, encoder, index, slm
 from services.cli.components import check_addresses, suite_components
 from services.cli.suite import look_at, run_folder
 from services.cli.supervisor import read_record
 from services.dashboard.settings import DashboardSettings
 from services.generation.settings import GenerationSettings
 from services.inference.settings import InferenceSettings
-from services.mapping.index_files import read_manifest, verify
 from services.mapping.settings import MappingSettings
-from shared.bundle import current, open_bundle
-from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
-from shared.encoder import MODEL, read_card
 from shared.errors import Damaged, NotFound, SkimError
 from shared.settings import CommonSettings
 from shared.store import RedisStore
 
-State = Literal["ok", "absent", "warning", "wrong"]
-"""absent: not there yet, which only some need."""
-_SLM_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
-"""In the order in which their sha256 was taken."""
 _LITTLE_BYTES, _TOO_LITTLE_BYTES = 5_000_000_000, 1_000_000_000
 _GPU_SECONDS = 10
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^;\s]+)")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    of: str
-    state: State
-    found: str
-    advice: str = ""
-    """What to do; empty if nothing."""
 
 
 def all_checks(common: CommonSettings) -> Iterator[Check]:
@@ -83,6 +63,8 @@ def all_checks(common: CommonSettings) -> Iterator[Check]:
             )
         except (SkimError, OSError) as error:
             yield Check(name, "wrong", str(error))
+        except Exception as error:  # noqa: BLE001  (whatever is the matter, the other checks go on)
+            yield Check(name, "wrong", f"{type(error).__name__}: {error}")
 
 
 def python() -> Check:
@@ -120,6 +102,7 @@ def settings() -> Iterator[Check]:
     """Read every service's settings from the environment."""
     wrong = []
     for kind in (
+        CommonSettings,
         GenerationSettings,
         MappingSettings,
         AugmentationSettings,
@@ -229,58 +212,6 @@ def redis(url: str) -> Check:
     return Check("redis", "ok", "answers")
 
 
-def encoder(folder: Path) -> Check:
-    """Compare the sentence encoder with the sha256 in its name."""
-    card = read_card(folder)
-    sha256 = _sha256_of([folder / MODEL])
-    if not sha256.startswith(card.name.rpartition("-")[2]):
-        raise Damaged(f"{folder / MODEL}: sha256 {sha256} is not that of {card.name}")
-    return Check("encoder", "ok", f"{card.name}, {card.dimensions} dimensions, sha256 {sha256}")
-
-
-def slm(folder: Path) -> Check:
-    """Compare the SLM's files with the sha256 in its card."""
-    path = folder / GENERATOR_CARD
-    if not path.exists():
-        return Check("slm", "absent", f"{folder}: no language model", "skim models build")
-    card = GeneratorCard.model_validate_json(path.read_bytes())
-    sha256 = _sha256_of([folder / name for name in _SLM_FILES])
-    if sha256 != card.sha256:
-        raise Damaged(f"{folder}: sha256 {sha256}, its card says {card.sha256}")
-    return Check("slm", "ok", f"{card.name}, {card.precision} for {card.device}, sha256 {sha256}")
-
-
-def index(folder: Path) -> Check:
-    """Compare the index of train queries with its manifest."""
-    manifest = read_manifest(folder)
-    for entry in (manifest.index, manifest.queries):
-        verify(folder, entry)
-    found = f"{manifest.train_queries:,} train queries by {manifest.encoder}"
-    return Check("index", "ok", f"{found}, sha256 {manifest.index.sha256}")
-
-
-def bundles(folder: Path) -> Iterator[Check]:
-    """Open every bundle, which compares each file with its sha256; say which one is served."""
-    served = None
-    try:
-        served = current(folder).name
-    except NotFound as error:
-        yield Check("bundles", "absent", str(error))
-    for path in sorted(folder.glob("*/manifest.json")):
-        name = path.parent.name
-        try:
-            manifest = open_bundle(path.parent).manifest
-        except SkimError as error:
-            yield Check(f"bundle {name}", "wrong", str(error), "publish another version")
-            continue
-        is_served = ", served" if name == served else ""
-        yield Check(
-            f"bundle {name}",
-            "ok",
-            f"{manifest.counts.ads:,} ads, {len(manifest.files)} files{is_served}",
-        )
-
-
 def worst_of(checks: Sequence[Check]) -> bool:
     """Whether any is wrong."""
     return any(check.state == "wrong" for check in checks)
@@ -297,14 +228,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _sha256_of(paths: Sequence[Path]) -> str:
-    """Return one sha256 over files one after the other; those that are not there are left out."""
-    digest = hashlib.sha256()
-    for path in paths:
-        if path.exists():
-            with path.open("rb") as file:
-                while part := file.read(1 << 20):
-                    digest.update(part)
-    return digest.hexdigest()

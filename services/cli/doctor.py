@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.checks import Check, State, all_checks, as_facts, worst_of
+from services.cli.check import Check, State
+from services.cli.checks import all_checks, as_facts, worst_of
 from services.cli.console import err, print_json, print_table
 from shared.settings import CommonSettings
 
@@ -29,8 +31,14 @@ def doctor_command(
     Exit code 1 if something is wrong; what is only not there yet is no fault.
     """
     checks: list[Check] = []
+    try:
+        common = CommonSettings()
+    except (
+        ValidationError
+    ):  # the check of the settings says what is wrong; the others take the defaults
+        common = CommonSettings.model_construct()
     with err.status("Looking") as progress:
-        for check in all_checks(CommonSettings()):
+        for check in all_checks(common):
             checks.append(check)
             progress.update(f"Looked at {check.of}")
     if as_json:

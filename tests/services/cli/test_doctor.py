@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from services.cli import checks
+from services.cli import checks, checks_of_files
 from services.cli.__main__ import app
-from services.cli.checks import Check, all_checks
+from services.cli.check import Check
+from services.cli.checks import all_checks
 from services.mapping.index_builder import build_index
 from shared.dataset import Query
 from shared.settings import CommonSettings
@@ -33,7 +34,7 @@ def test_an_empty_home_is_no_fault_and_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_models_are_told_with_their_sha256(tiny_encoder: Path, tiny_slm: Path) -> None:
-    encoder, slm = checks.encoder(tiny_encoder), checks.slm(tiny_slm)
+    encoder, slm = checks_of_files.encoder(tiny_encoder), checks_of_files.slm(tiny_slm)
 
     assert (encoder.state, slm.state) == ("ok", "ok")
     assert len(encoder.found.rpartition("sha256 ")[2]) == 64
@@ -85,6 +86,29 @@ def test_a_malformed_setting_is_named_as_it_is_set(monkeypatch: pytest.MonkeyPat
 
     assert found.state == "wrong"
     assert found.found.startswith("SKIM_MAPPING_NEIGHBOURS: ")
+
+
+def test_a_malformed_setting_of_all_parts_leaves_the_other_checks_going(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SKIM_REQUEST_TIMEOUT_SECONDS", "soon")
+
+    finished = CliRunner().invoke(app, ["doctor"])
+
+    [wrong] = [line for line in finished.stdout.splitlines() if line.startswith("wrong\tsettings")]
+    assert finished.exit_code == 1
+    assert "SKIM_REQUEST_TIMEOUT_SECONDS" in wrong
+    assert "\tbundles\t" in finished.stdout
+
+
+def test_a_card_that_is_no_json_is_wrong_and_stops_no_other_check(tmp_path: Path) -> None:
+    (tmp_path / "models/slm").mkdir(parents=True)
+    (tmp_path / "models/slm/generator.json").write_text("{")
+
+    found = by_name(tmp_path)
+
+    assert (found["slm"].state, found["bundles"].state) == ("wrong", "absent")
 
 
 def test_little_memory_is_a_warning(tmp_path: Path) -> None:
