@@ -17,6 +17,7 @@ from shared.contracts.augmentation import (
     Provenance,
 )
 from shared.contracts.mapping import MappedQuery
+from shared.contracts.reviews import Review, ReviewVerdict
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.store.protocols import Revision
 
@@ -43,6 +44,22 @@ def job_of(job_id: str, record: Mapping[str, str], errors: Mapping[str, str]) ->
         labels=int(record["labels"]),
         errors=dict(errors),
     )
+
+
+def reviews_of(document_id: str, kept: Mapping[str, str]) -> list[Review]:
+    """Return a document's verdicts from their hash, by train query."""
+    reviews = []
+    for query_id in sorted(kept):
+        reviewed_at, verdict = kept[query_id].split(":")
+        reviews.append(
+            Review(
+                document_id=document_id,
+                query_id=query_id,
+                verdict=ReviewVerdict(verdict),
+                reviewed_at=time_of(reviewed_at),
+            )
+        )
+    return reviews
 
 
 def maker_of(revision: Revision) -> bytes:
