@@ -264,9 +264,7 @@ class RedisStore:
         bound = "-"
         while True:
             with self._asking():
-                ids: Any = self._redis.zrangebylex(
-                    keys.REVIEWED, bound, "+", start=0, num=_PAGE
-                )
+                ids: Any = self._redis.zrangebylex(keys.REVIEWED, bound, "+", start=0, num=_PAGE)
                 pipeline = self._redis.pipeline(transaction=False)
                 for document_id in ids:
                     pipeline.hgetall(keys.REVIEWS + document_id)

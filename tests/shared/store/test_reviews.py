@@ -9,9 +9,7 @@ ACCEPT, REJECT = ReviewVerdict.ACCEPT, ReviewVerdict.REJECT
 D1, D2 = document_of("d1"), document_of("d2")
 
 
-def verdict_of(
-    document_id: str, query_id: str, verdict: ReviewVerdict | None = ACCEPT
-) -> Verdict:
+def verdict_of(document_id: str, query_id: str, verdict: ReviewVerdict | None = ACCEPT) -> Verdict:
     return Verdict(document_id=document_id, query_id=query_id, verdict=verdict)
 
 
