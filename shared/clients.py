@@ -45,6 +45,7 @@ from shared.contracts.mapping import (
     TrainQueriesChanged,
     TrainQueryChanges,
 )
+from shared.contracts.reviews import Review, Verdict, VerdictsKept, VerdictsRequest
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.errors import (
     Conflict,
@@ -413,6 +414,19 @@ class AugmentationClient(ServiceClient):
             Unavailable: the service is away, or the stream broke off.
         """
         return self._lines(SyntheticQueries, "/v1/synthetic-queries")
+
+    def put_reviews(self, verdicts: Sequence[Verdict]) -> VerdictsKept:
+        """Keep what a person says of at most 1,000 labels."""
+        body = VerdictsRequest(reviews=list(verdicts))
+        return self._call(VerdictsKept, "PUT", "/v1/reviews", body=body)
+
+    def export_reviews(self) -> Iterator[Review]:
+        """Stream all verdicts.
+
+        Raises:
+            Unavailable: the service is away, or the stream broke off.
+        """
+        return self._lines(Review, "/v1/reviews")
 
     def _lines(self, model: type[_Answer], path: str) -> Iterator[_Answer]:
         try:

@@ -31,6 +31,7 @@ from shared.contracts.augmentation import (
 from shared.contracts.base import Contract, Identifier
 from shared.contracts.document import Document
 from shared.contracts.generation import NDJSON
+from shared.contracts.reviews import VerdictsKept, VerdictsRequest
 from shared.errors import NotFound
 from shared.store import Remap, Store
 from shared.web import create_app
@@ -76,6 +77,7 @@ def build_app(
     app.include_router(_changes(store, ads))
     app.include_router(_readings(store))
     app.include_router(dead_letter_routes(store, dispatcher))
+    app.include_router(_reviews(store))
     return app
 
 
@@ -155,6 +157,28 @@ def _readings(store: Store) -> APIRouter:
     def counts() -> Counts:
         """Say how much there is of everything."""
         return store.counts()
+
+    return router
+
+
+def _reviews(store: Store) -> APIRouter:
+    router = APIRouter(tags=["reviews"])
+
+    @router.put("/v1/reviews")
+    def put(body: VerdictsRequest) -> VerdictsKept:
+        """Keep what a person says of labels, apart from the labels; a verdict of null is taken back."""
+        return store.put_reviews(body.reviews)
+
+    @router.get(
+        "/v1/reviews",
+        response_class=StreamingResponse,
+        responses={200: {"content": {NDJSON: {}}, "description": "Verdict a line"}},
+    )
+    def export(document_id: Identifier | None = None) -> StreamingResponse:
+        """Stream the verdicts, of all documents or of one: `document_id`, `query_id`, `verdict`, `reviewed_at`."""
+        if document_id is None:
+            return _stream(store.iterate_reviews())
+        return _stream(store.reviews(document_id))
 
     return router
 

@@ -15,8 +15,9 @@ from services.cli.console import err, out, print_json, progress_bar
 from services.cli.data import data_folder
 from services.cli.direction import read_mapped
 from services.cli.generate import read_synthetic_queries
+from services.cli.reviews import with_reviews
 from services.cli.written import WRITTEN, find_written
-from shared.clients import MappingClient
+from shared.clients import AugmentationClient, MappingClient
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset
 from shared.errors import InvalidInput, NotFound, Unavailable
@@ -80,6 +81,13 @@ def calibrate(
             help="Folder of a cross-encoder in ONNX that verifies as well; kept beside the index."
         ),
     ] = None,
+    reviews: Annotated[
+        bool,
+        typer.Option(
+            "--reviews",
+            help="The verdicts of the label review tell right labels; asks the augmentation service.",
+        ),
+    ] = False,
     preset: Annotated[
         bool, typer.Option("--preset", help="Remove the calibration: the paper's tau decides.")
     ] = False,
@@ -99,6 +107,11 @@ def calibrate(
         print_json({"calibration": None, "reloaded": _reload(common)})
         return
     dataset = read_mapped(data_folder(folder), common, split)
+    if reviews:
+        if source not in (None, SourceName.JUDGEMENTS):
+            raise InvalidInput(f"--reviews are judgements: they do not go with --source {source}")
+        source = SourceName.JUDGEMENTS
+        dataset = _reviewed(common, dataset)
     rows = _rows(folder, queries, dataset)[:documents]
     aim = Aim(
         precision=precision,
@@ -213,6 +226,14 @@ def _rows(folder: Path, queries: Path | None, dataset: Dataset) -> list[Syntheti
     if not rows:
         raise InvalidInput(f"{path}: holds no document of {folder}")
     return rows
+
+
+def _reviewed(common: CommonSettings, dataset: Dataset) -> Dataset:
+    with AugmentationClient(common.augmentation_url) as client:
+        verdicts = list(client.export_reviews())
+    if not verdicts:
+        raise NotFound(f"no label is reviewed yet; review some at {common.dashboard_url}/reviews")
+    return with_reviews(dataset, verdicts)
 
 
 def _reload(common: CommonSettings) -> bool:

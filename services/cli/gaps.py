@@ -24,7 +24,7 @@ from shared.encoder import SentenceEncoder
 from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
-    from services.training.gap_figures import KnowledgeGaps
+    from shared.report_page.gap_figures import KnowledgeGaps
 
 _TEXTS_PER_STEP = 512
 
@@ -39,9 +39,9 @@ def gaps_command(
     as_json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Show what the click log never showed and augmentation reached, what it missed, and its hubs."""
-    from services.training.report_page.gap_tables import gap_tables
     from services.training.report_page.terminal import terminal_tables
     from services.training.stamp import stamp
+    from shared.report_page.gap_tables import gap_tables
 
     common = CommonSettings()
     dataset = read_mapped(folder, common, split)

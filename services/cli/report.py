@@ -21,8 +21,8 @@ def report_command(
     markdown: Annotated[Path | None, typer.Option(help="The same as Markdown.")] = None,
 ) -> None:
     """Write an evaluation, and knowledge gaps, as a self-contained HTML page, and as Markdown."""
-    from services.training.gap_figures import KnowledgeGaps
     from services.training.report_page.render import as_markdown, as_page, report_sections
+    from shared.report_page.gap_figures import KnowledgeGaps
 
     found = None
     if gaps is not None:

@@ -1,32 +1,35 @@
-"""The operators' page: what runs, what is done, how fast; `GET /` for people, `/v1/overview` for programs."""
+"""The operators' pages: what runs, what is done, how fast, and what can be done about it."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse
+from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.dashboard.overview import Overview, SuiteReader
-from services.dashboard.rate import Rate
+from services.dashboard.csrf import Csrf
+from services.dashboard.live import Streams
+from services.dashboard.overview import Sampler, SuiteReader
+from services.dashboard.reports import ReportFolder
+from services.dashboard.routes.bundles import bundle_routes
+from services.dashboard.routes.dead_letters import dead_letter_routes
+from services.dashboard.routes.documents import document_routes
+from services.dashboard.routes.jobs import job_routes
+from services.dashboard.routes.overview import overview_routes
+from services.dashboard.routes.reports import report_routes
+from services.dashboard.routes.reviews import review_routes
+from services.dashboard.routes.search import COMPARISON, search_routes
+from services.dashboard.routes.site import Site
 from services.dashboard.settings import DashboardSettings
+from services.dashboard.suite import Suite
 from shared.settings import CommonSettings
 from shared.web import create_app
 
-PAGE_HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-}
-"""Beside those of every answer (`shared/web/middleware.py`)."""
 _HERE = Path(__file__).parent
 
 
@@ -36,27 +39,17 @@ def build_app(
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> FastAPI:
     """Return the application; `transport` replaces the network, for tests."""
-    rate = Rate(settings.rate_window_seconds)
-    templates = Environment(
-        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
+    http = httpx.AsyncClient(headers=common.authorization, transport=transport, trust_env=False)
+    suite = Suite(http, _urls(common, settings))
+    sampler = Sampler(
+        suite,
+        window_seconds=settings.rate_window_seconds,
+        timeout_seconds=settings.timeout_seconds,
     )
-    http = httpx.AsyncClient(
-        timeout=settings.timeout_seconds,
-        headers=common.authorization,
-        transport=transport,
-        trust_env=False,
-    )
-    urls = {
-        "generation": common.generation_url,
-        "mapping": common.mapping_url,
-        "augmentation": common.augmentation_url,
-        "inference": common.inference_url,
-    }
-    reader = SuiteReader(http, urls, timeout_seconds=settings.timeout_seconds)
 
     @asynccontextmanager
     async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sampling = asyncio.create_task(_sample(reader, rate, settings.sample_seconds))
+        sampling = asyncio.create_task(_sample(sampler, settings.sample_seconds))
         yield
         sampling.cancel()
         with suppress(asyncio.CancelledError):
@@ -74,31 +67,31 @@ def build_app(
         max_body_bytes=settings.max_body_bytes,
     )
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
-
-    @app.get("/v1/overview", tags=["dashboard"])
-    async def read_overview() -> Overview:
-        """Give what the page shows."""
-        return await reader.overview(rate.per_minute())
-
-    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def page(request: Request) -> HTMLResponse:
-        """Show the suite; the page loads itself again after `refresh_seconds`."""
-        overview = await reader.overview(rate.per_minute())
-        html = templates.get_template("overview.html").render(
-            overview=overview,
-            counts=overview.counts,
-            troubled=[name for name, service in overview.services.items() if not service.is_ready],
-            refresh_seconds=settings.refresh_seconds,
-            now=time.strftime("%H:%M:%S"),
-        )
-        return HTMLResponse(html, headers=PAGE_HEADERS)
-
+    site = Site(settings, Csrf(secrets.token_bytes(32)))
+    site.install(app)
+    reader = SuiteReader(suite, sampler, timeout_seconds=settings.timeout_seconds)
+    app.include_router(overview_routes(site, reader, Streams(settings.max_streams)))
+    app.include_router(job_routes(site, suite))
+    app.include_router(dead_letter_routes(site, suite))
+    app.include_router(document_routes(site, suite))
+    app.include_router(search_routes(site, suite))
+    app.include_router(review_routes(site, suite))
+    app.include_router(report_routes(site, ReportFolder(common.home)))
+    app.include_router(bundle_routes(site, suite))
     return app
 
 
-async def _sample(reader: SuiteReader, rate: Rate, pause_seconds: float) -> None:
+def _urls(common: CommonSettings, settings: DashboardSettings) -> dict[str, str]:
+    urls = {
+        "generation": common.generation_url,
+        "mapping": common.mapping_url,
+        "augmentation": common.augmentation_url,
+        "inference": common.inference_url,
+    }
+    return urls | ({COMPARISON: settings.compare_url} if settings.compare_url else {})
+
+
+async def _sample(sampler: Sampler, pause_seconds: float) -> None:
     while True:
-        counts = await reader.counts()
-        if counts is not None:
-            rate.add(time.monotonic(), counts.done)
+        await sampler.sample()
         await asyncio.sleep(pause_seconds)

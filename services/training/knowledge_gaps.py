@@ -12,7 +12,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from services.training.gap_figures import (
+from services.training.labels import Pairs, added_pairs, only_of, pair_matrix
+from services.training.query_clusters import Clusters, cluster
+from shared.contracts.synthetic_queries import SyntheticQueries
+from shared.dataset import Dataset, Query
+from shared.errors import InvalidInput
+from shared.report_page.gap_figures import (
     ClusterGaps,
     Coverage,
     DocumentGaps,
@@ -25,11 +30,6 @@ from services.training.gap_figures import (
     UnmappedGroup,
     Unreachable,
 )
-from services.training.labels import Pairs, added_pairs, only_of, pair_matrix
-from services.training.query_clusters import Clusters, cluster
-from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Dataset, Query
-from shared.errors import InvalidInput
 
 COVERAGE_AT = (1, 2, 3, 5, 10, 20, 50, 100)
 

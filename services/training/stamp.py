@@ -8,18 +8,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.contracts.base import Contract
-
-UNKNOWN = "not recorded"
-
-
-class Stamp(Contract):
-    """Date, machine, command and commit of figures."""
-
-    date: str = UNKNOWN
-    machine: str = UNKNOWN
-    command: str = UNKNOWN
-    commit: str = UNKNOWN
+from shared.report_page.stamp import UNKNOWN, Stamp
 
 
 def stamp(command: str) -> Stamp:

@@ -22,6 +22,7 @@ from shared.contracts.augmentation import (
 )
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
+from shared.contracts.reviews import Review, Verdict, VerdictsKept
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
 from shared.store.intake import MAX_ERRORS
@@ -225,6 +226,37 @@ class MemoryStore(MemoryIntake, MemoryWork):
         for document_id, each in kept:
             if each.revision:
                 yield SyntheticQueries.of(document_id, each.revision.written)
+
+    def put_reviews(self, verdicts: Sequence[Verdict]) -> VerdictsKept:
+        """Keep verdicts of people, or take them back."""
+        with self._lock:
+            of = [self._kept(each.document_id).reviews for each in verdicts]
+            now, kept, withdrawn = self._now(), 0, 0
+            for reviews, each in zip(of, verdicts, strict=True):
+                if each.verdict is None:
+                    withdrawn += reviews.pop(each.query_id, None) is not None
+                    continue
+                kept += 1
+                reviews[each.query_id] = Review(
+                    document_id=each.document_id,
+                    query_id=each.query_id,
+                    verdict=each.verdict,
+                    reviewed_at=now,
+                )
+            return VerdictsKept(kept=kept, withdrawn=withdrawn)
+
+    def reviews(self, document_id: str) -> list[Review]:
+        """Return the verdicts on a document, by train query."""
+        with self._lock:
+            there = self._documents.get(document_id)
+            return [there.reviews[each] for each in sorted(there.reviews)] if there else []
+
+    def iterate_reviews(self) -> Iterator[Review]:
+        """Yield all verdicts by document id, then by train query."""
+        with self._lock:
+            document_ids = sorted(self._documents)
+        for document_id in document_ids:
+            yield from self.reviews(document_id)
 
     def documents_of(self, query_id: str) -> list[str]:
         """Return the ids of the documents that have a train query as a label."""

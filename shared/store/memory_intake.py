@@ -11,6 +11,7 @@ from itertools import islice
 
 from shared.contracts.augmentation import FINAL_STATES, DeadLetter, Job, JobKind, JobState, Refusal
 from shared.contracts.document import Document
+from shared.contracts.reviews import Review
 from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import Conflict, InFlight, InvalidInput
 from shared.store import records
@@ -41,6 +42,7 @@ class Kept:
     synthetic_queries: dict[str, WrittenQueries] = field(default_factory=dict)
     revision: Revision | None = None
     created_at: datetime = NO_LEASE
+    reviews: dict[str, Review] = field(default_factory=dict)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from shared.contracts.augmentation import (
 )
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
+from shared.contracts.reviews import Review, Verdict, VerdictsKept
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import InvalidInput
 from shared.store.intake import Intake
@@ -258,6 +259,19 @@ class Store(Intake, Work, Protocol):
 
     def iterate_synthetic_queries(self) -> Iterator[SyntheticQueries]:
         """Yield what the current labels were made from, by document id, in flat memory."""
+
+    def put_reviews(self, verdicts: Sequence[Verdict]) -> VerdictsKept:
+        """Keep verdicts of people on distinct pairs, or take them back: all of them in one step.
+
+        They are of no revision: labels that come and go leave them; only removing the document does not.
+        `NotFound`, and nothing is kept, if a document is unknown.
+        """
+
+    def reviews(self, document_id: str) -> list[Review]:
+        """Return the verdicts on a document, by train query; none of an unknown one."""
+
+    def iterate_reviews(self) -> Iterator[Review]:
+        """Yield all verdicts by document id, then by train query, in flat memory."""
 
     def documents_of(self, query_id: str) -> list[str]:
         """Return the ids of the documents that have a train query as a label, in order."""

@@ -18,6 +18,7 @@ from shared.contracts.augmentation import (
     Refusal,
 )
 from shared.contracts.mapping import MappedQuery
+from shared.contracts.reviews import Review, ReviewVerdict
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.errors import InvalidInput
 from shared.store.protocols import Revision
@@ -56,6 +57,22 @@ def job_of(
         labels=int(record["labels"]),
         errors=dict(errors),
     )
+
+
+def reviews_of(document_id: str, kept: Mapping[str, str]) -> list[Review]:
+    """Return a document's verdicts from their hash, by train query."""
+    reviews = []
+    for query_id in sorted(kept):
+        reviewed_at, verdict = kept[query_id].split(":")
+        reviews.append(
+            Review(
+                document_id=document_id,
+                query_id=query_id,
+                verdict=ReviewVerdict(verdict),
+                reviewed_at=time_of(reviewed_at),
+            )
+        )
+    return reviews
 
 
 def accepted_job_of(job_id: str, record: Mapping[str, str], refusals: Sequence[str]) -> Job:

@@ -25,6 +25,7 @@ from shared.contracts.augmentation import (
     QueryDocuments,
 )
 from shared.contracts.document import Document
+from shared.contracts.reviews import Review, Verdict, VerdictsKept
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import Conflict, Full, InvalidInput, NotFound, Unavailable
 from shared.store import keys, records, scripts
@@ -71,6 +72,7 @@ class RedisStore(RedisIntake, RedisWork):
         self._begin_remap = client.register_script(scripts.BEGIN_REMAP)
         self._accept_page = client.register_script(scripts.ACCEPT_PAGE)
         self._remove_documents = client.register_script(scripts.REMOVE_DOCUMENTS)
+        self._put_reviews = client.register_script(scripts.PUT_REVIEWS)
         self._remember_removed = client.register_script(scripts.REMEMBER_REMOVED)
         self._remove_labels = client.register_script(scripts.REMOVE_LABELS)
         self._follow = client.register_script(scripts.FOLLOW)
@@ -223,6 +225,42 @@ class RedisStore(RedisIntake, RedisWork):
         """Yield what the current labels were made from, by document id."""
         for document_id, found in self._of_every_document(self._read_maker):
             yield records.written_of(document_id, found)
+
+    def put_reviews(self, verdicts: Sequence[Verdict]) -> VerdictsKept:
+        """Keep verdicts of people, or take them back."""
+        rows = [
+            value
+            for each in verdicts
+            for value in (each.document_id, each.query_id, each.verdict or "")
+        ]
+        with self._asking():
+            found: Any = self._put_reviews(args=rows)
+        if isinstance(found, str):
+            raise NotFound(f"there is no document {found!r}")
+        kept = sum(each.verdict is not None for each in verdicts)
+        return VerdictsKept(kept=kept, withdrawn=found[0])
+
+    def reviews(self, document_id: str) -> list[Review]:
+        """Return the verdicts on a document, by train query."""
+        with self._asking():
+            found: Any = self._redis.hgetall(keys.REVIEWS + document_id)
+        return records.reviews_of(document_id, found)
+
+    def iterate_reviews(self) -> Iterator[Review]:
+        """Yield all verdicts by document id, then by train query, in flat memory."""
+        bound = "-"
+        while True:
+            with self._asking():
+                ids: Any = self._redis.zrangebylex(keys.REVIEWED, bound, "+", start=0, num=_PAGE)
+                pipeline = self._redis.pipeline(transaction=False)
+                for document_id in ids:
+                    pipeline.hgetall(keys.REVIEWS + document_id)
+                found = pipeline.execute()
+            for document_id, each in zip(ids, found, strict=True):
+                yield from records.reviews_of(document_id, each)
+            if len(ids) < _PAGE:
+                return
+            bound = f"({ids[-1]}"
 
     def documents_of(self, query_id: str) -> list[str]:
         """Return the ids of the documents that have a train query as a label."""

@@ -12,6 +12,7 @@ local DOCUMENTS, DOCUMENT = '{keys.DOCUMENTS}', '{keys.DOCUMENT}'
 local SYNTHETIC, QUERY = '{keys.SYNTHETIC}', '{keys.QUERY}'
 local LABELS, PROVENANCE = '{keys.LABELS}', '{keys.PROVENANCE}'
 local PROBABILITY = '{keys.PROBABILITY}'
+local REVIEWED, REVIEWS = '{keys.REVIEWED}', '{keys.REVIEWS}'
 local JOBS, JOB, ERRORS = '{keys.JOBS}', '{keys.JOB}', '{keys.ERRORS}'
 local AMONG, OPENING = '{keys.AMONG}', '{keys.OPENING}'
 local WAITING, TOTALS = '{keys.WAITING}', '{keys.TOTALS}'
@@ -259,9 +260,10 @@ for _, id in ipairs(ARGV) do
       call('HINCRBY', TOTALS, 'labels', -#queries)
       call('DEL', LABELS .. key, PROVENANCE .. key, PROBABILITY .. key)
     end
-    call('DEL', DOCUMENT .. id, SYNTHETIC .. id)
+    call('DEL', DOCUMENT .. id, SYNTHETIC .. id, REVIEWS .. id)
     call('ZREM', BEHIND, id)
     forget_death(id)
+    call('ZREM', REVIEWED, id)
     removed[#removed + 1] = id
   end
 end
@@ -363,6 +365,26 @@ for _, id in ipairs(ids) do
   found[#found + 1] = call('ZSCORE', LABELS .. id .. ':' .. revision, ARGV[1])
 end
 return found
+""")
+
+PUT_REVIEWS = writing("""
+-- (document id, train query id, verdict or nothing) of each review; returns {how many there were and are
+-- taken back}, or the first document that is unknown
+for i = 1, #ARGV, 3 do
+  if call('EXISTS', DOCUMENT .. ARGV[i]) == 0 then return ARGV[i] end
+end
+local reviewed_at, withdrawn = now(), 0
+for i = 1, #ARGV, 3 do
+  local id, query, verdict = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if verdict ~= '' then
+    call('HSET', REVIEWS .. id, query, reviewed_at .. ':' .. verdict)
+    call('ZADD', REVIEWED, 0, id)
+  else
+    withdrawn = withdrawn + call('HDEL', REVIEWS .. id, query)
+    if call('EXISTS', REVIEWS .. id) == 0 then call('ZREM', REVIEWED, id) end
+  end
+end
+return {withdrawn}
 """)
 
 READ_MAKER = reading("""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.training.gap_figures import (
+from shared.report_page.gap_figures import (
     ClusterGaps,
     Coverage,
     DocumentGaps,
@@ -17,7 +17,7 @@ from services.training.gap_figures import (
     UnmappedGroup,
     Unreachable,
 )
-from services.training.stamp import Stamp
+from shared.report_page.stamp import Stamp
 
 STAMP = {
     "date": "2026-11-25",

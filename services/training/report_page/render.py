@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from services.training.gap_figures import KnowledgeGaps
-from services.training.report_page.evaluation_tables import evaluation_sections
-from services.training.report_page.gap_tables import gap_section
-from services.training.report_page.plots import draw, marker
-from services.training.report_page.tables import Section, Table
-from services.training.stamp import Stamp
+from shared.report_page.evaluation_tables import evaluation_sections
+from shared.report_page.gap_figures import KnowledgeGaps
+from shared.report_page.gap_tables import gap_section
+from shared.report_page.plots import draw, marker
+from shared.report_page.stamp import Stamp
+from shared.report_page.tables import Section, Table
 
 TITLE = "SKIM: what the labels are worth"
 _MARKDOWN = re.compile(r"([\\`*_|\[\]~#])")
@@ -35,7 +35,9 @@ def report_sections(
 def as_page(sections: Sequence[Section]) -> str:
     """Return HTML that needs nothing beside it: no script, no font, no request; texts are escaped."""
     environment = Environment(
-        loader=PackageLoader("services.training.report_page"),
+        loader=ChoiceLoader(
+            [PackageLoader("services.training.report_page"), PackageLoader("shared.report_page")]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from services.training.report_page.tables import Table
+from shared.report_page.tables import Table
 
 
 def terminal_tables(tables: Iterable[Table]) -> list[RichTable]:

@@ -301,3 +301,41 @@ def test_a_train_querys_documents_are_listed_best_first(
     }
     assert client.get("/v1/train-queries/q9/documents").json()["documents"] == []
     assert client.get("/v1/train-queries/q1/documents?limit=0").status_code == 422
+
+
+def test_verdicts_come_back_as_lines_of_all_documents_or_of_one(
+    client: TestClient, store: MemoryStore
+) -> None:
+    store.accept([document_of("oboe"), document_of("horn")])
+    reviews = [
+        {"document_id": "oboe", "query_id": "q1", "verdict": "accept"},
+        {"document_id": "horn", "query_id": "q1", "verdict": "reject"},
+    ]
+    kept = client.put("/v1/reviews", json={"reviews": reviews})
+
+    everything = [json.loads(line) for line in client.get("/v1/reviews").text.splitlines()]
+    of_oboe = client.get("/v1/reviews", params={"document_id": "oboe"}).text
+    assert kept.json() == {"kept": 2, "withdrawn": 0}
+    assert [(each["document_id"], each["verdict"]) for each in everything] == [
+        ("horn", "reject"),
+        ("oboe", "accept"),
+    ]
+    assert [json.loads(line)["document_id"] for line in of_oboe.splitlines()] == ["oboe"]
+
+
+@pytest.mark.parametrize(
+    ("reviews", "status"),
+    [
+        ([], 422),
+        ([{"document_id": "oboe", "query_id": "q1", "verdict": "maybe"}], 422),
+        ([{"document_id": "oboe", "query_id": "q1", "verdict": "accept"}] * 2, 422),
+        ([{"document_id": "oboe", "query_id": "q1", "verdict": "accept"}], 404),
+    ],
+)
+def test_what_is_no_verdict_on_a_document_is_refused(
+    client: TestClient, reviews: object, status: int
+) -> None:
+    answer = client.put("/v1/reviews", json={"reviews": reviews})
+
+    assert answer.status_code == status
+    assert client.get("/v1/reviews").text == ""

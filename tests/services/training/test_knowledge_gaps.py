@@ -12,12 +12,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.training.gap_figures import KnowledgeGaps
 from services.training.knowledge_gaps import EmbeddedQueries, GapSettings, find_gaps
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Query
 from shared.errors import InvalidInput
+from shared.report_page.gap_figures import KnowledgeGaps
 
 DATASET = Dataset(
     documents=[Document(id=f"d{number}", title=f"title {number}") for number in range(4)],

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.training.report_page.plots import Plot, Series
-from services.training.report_page.tables import (
+from shared.errors import InvalidInput
+from shared.report_page.plots import Plot, Series
+from shared.report_page.stamp import Stamp
+from shared.report_page.tables import (
     NOTHING,
     Section,
     Table,
@@ -15,8 +17,6 @@ from services.training.report_page.tables import (
     whole,
     words,
 )
-from services.training.stamp import Stamp
-from shared.errors import InvalidInput
 
 TOWERS = {
     "title_only": "documents as titles",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from services.training.stamp import Stamp
 from shared.contracts.base import Contract
+from shared.report_page.stamp import Stamp
 
 
 class ReachedDocument(Contract):

@@ -1,6 +1,6 @@
 import pytest
 
-from services.training.report_page.plots import Drawing, Plot, Series, draw
+from shared.report_page.plots import Drawing, Plot, Series, draw
 
 
 def plot(*series: Series, is_log: bool = False) -> Drawing:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from services.training.gap_figures import KnowledgeGaps
-from services.training.report_page.plots import Plot, Series
-from services.training.report_page.tables import (
+from shared.report_page.gap_figures import KnowledgeGaps
+from shared.report_page.plots import Plot, Series
+from shared.report_page.tables import (
     NOTHING,
     Section,
     Table,

@@ -1,4 +1,4 @@
-from services.training.report_page.gap_tables import gap_section, gap_tables
+from shared.report_page.gap_tables import gap_section, gap_tables
 from tests.support.evaluations import knowledge_gaps
 
 

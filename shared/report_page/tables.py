@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from services.training.report_page.plots import Plot
-from services.training.stamp import Stamp
 from shared.plain_text import one_line
+from shared.report_page.plots import Plot
+from shared.report_page.stamp import Stamp
 
 NOTHING = "–"  # noqa: RUF001  (an en dash, as in any printed table)
 

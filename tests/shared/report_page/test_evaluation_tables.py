@@ -1,8 +1,8 @@
 import pytest
 
-from services.training.report_page.evaluation_tables import evaluation_sections
-from services.training.report_page.tables import Section
 from shared.errors import InvalidInput
+from shared.report_page.evaluation_tables import evaluation_sections
+from shared.report_page.tables import Section
 from tests.support.evaluations import evaluation, measured
 
 

@@ -1,0 +1,1 @@
+"""The pages: one module a page and what can be done on it."""
