@@ -49,6 +49,11 @@ class CommonSettings(BaseSettings):
         """Folder of published bundles; `current` in it names the served one."""
         return self.home / "bundles"
 
+    @property
+    def events(self) -> Path:
+        """Folder of what users were shown and clicked, as the inference service was told."""
+        return self.home / "events"
+
 
 class ServerSettings(BaseSettings):
     """What every HTTP service has. Subclasses set the prefix `SKIM_<SERVICE>_` and the port."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import FastAPI, Query, Response
+from prometheus_client import CollectorRegistry
+from structlog.contextvars import get_contextvars
 
-from services.inference.retriever import Ranking, Retriever
+from services.inference.event_desk import EventDesk
+from services.inference.exploration import Slate
+from services.inference.retriever import Retriever
+from services.inference.routes.events import events_router
 from services.inference.settings import InferenceSettings
 from shared.contracts.base import Identifier, QueryText
 from shared.contracts.inference import AdResponse, AdsResponse, InferenceInfo
@@ -23,8 +28,19 @@ from shared.web import create_app
 MAX_K = 1_000
 
 
-def build_app(settings: InferenceSettings, load: Callable[[], Retriever]) -> FastAPI:
-    """Return the application; `load` gives a warm retriever, at start and at each reload."""
+def build_app(
+    settings: InferenceSettings,
+    load: Callable[[], Retriever],
+    *,
+    open_desk: Callable[[CollectorRegistry], EventDesk] | None = None,
+) -> FastAPI:
+    """Return the application.
+
+    Args:
+        settings: of the service.
+        load: gives a warm retriever, at start and at each reload.
+        open_desk: gives what takes events in; without it there are no events and no exploration.
+    """
     served = Served(load)
     pool = BoundedPool(threads=settings.threads, max_waiting=settings.max_waiting)
 
@@ -46,6 +62,9 @@ def build_app(settings: InferenceSettings, load: Callable[[], Retriever]) -> Fas
         max_body_bytes=settings.max_body_bytes,
     )
     stages = StageMetrics("inference", ("queue", "encode", "search"), app.state.registry)
+    desk = open_desk(app.state.registry) if open_desk else None
+    if desk is not None:
+        app.include_router(events_router(desk))
 
     # orjson instead of a response model is a third more requests a second; the model documents.
     @app.get("/v1/ads", response_model=AdsResponse, tags=["ads"])
@@ -56,17 +75,22 @@ def build_app(settings: InferenceSettings, load: Callable[[], Retriever]) -> Fas
         """Give the top ads of a query, best first; `Server-Timing` says where the time went."""
         started = time.perf_counter()
         retriever = served.current()
-        begun, ranking = await pool.run(_top, retriever, query, k)
+        places = desk.places(k) if desk else []
+        begun, slate = await pool.run(_top, retriever, query, k, desk, places)
+        ranking = slate.ranking
         timing = stages.observe(
             queue=begun - started, encode=ranking.encode_seconds, search=ranking.search_seconds
         )
         took_ms = (time.perf_counter() - started) * 1000
-        body = {
+        body: dict[str, Any] = {
             "query": query,
             "generation": retriever.generation,
             "ads": [{"id": ad.id, "title": ad.title, "score": score} for ad, score in ranking.ads],
             "took_ms": round(took_ms, 3),
+            "request": get_contextvars().get("request_id", ""),
         }
+        if desk and slate.drawn:
+            desk.mark(body, slate)
         return Response(
             orjson.dumps(body), media_type="application/json", headers={"server-timing": timing}
         )
@@ -92,6 +116,11 @@ def build_app(settings: InferenceSettings, load: Callable[[], Retriever]) -> Fas
     return app
 
 
-def _top(retriever: Retriever, query: str, k: int) -> tuple[float, Ranking]:
-    """Return when the work began, and its result."""
-    return time.perf_counter(), retriever.top(query, k)
+def _top(
+    retriever: Retriever, query: str, k: int, desk: EventDesk | None, places: Sequence[int]
+) -> tuple[float, Slate]:
+    """Return when the work began, and its result, with ads drawn at random in these places."""
+    begun = time.perf_counter()
+    if desk and desk.explorer and places:
+        return begun, desk.explorer.top(retriever, query, k, places)
+    return begun, Slate(retriever.top(query, k))

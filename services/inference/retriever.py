@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shared.ad_index import AdIndex
 from shared.bundle import current, open_bundle
@@ -25,6 +28,8 @@ class Ranking:
     """Each with its score."""
     encode_seconds: float
     search_seconds: float
+    vector: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    """(dimensions,) of the query."""
 
 
 class Retriever:
@@ -75,7 +80,20 @@ class Retriever:
             (self._ads[position], score)
             for position, score in zip(positions[0].tolist(), scores[0].tolist(), strict=True)
         ]
-        return Ranking(ads, encoded - started, searched - encoded)
+        return Ranking(ads, encoded - started, searched - encoded, vectors[0])
+
+    @property
+    def population(self) -> int:
+        """Return how many ads there are."""
+        return len(self._ads)
+
+    def at(self, positions: Sequence[int], ranking: Ranking) -> list[tuple[Document, float]]:
+        """Return the ads at these positions with their scores for the ranking's query."""
+        scores = self._index.vectors[positions] @ ranking.vector
+        return [
+            (self._ads[position], score)
+            for position, score in zip(positions, scores.tolist(), strict=True)
+        ]
 
     def ad(self, ad_id: str) -> Document:
         """Return one ad.

@@ -12,6 +12,10 @@ class RankedAd(Contract):
     id: Identifier
     title: str
     score: float
+    propensity: float | None = None
+    """Of an ad that was drawn at random: how probable it was in this place, once the place was drawn."""
+    slot: str | None = None
+    """Of a drawn ad: what its events must repeat."""
 
 
 class AdsResponse(Contract):
@@ -22,6 +26,8 @@ class AdsResponse(Contract):
     """The bundle that answered."""
     ads: list[RankedAd]
     took_ms: float
+    request: str = ""
+    """Names this answer: its events repeat it. Also in the header `X-Request-ID`."""
 
 
 class AdResponse(Contract):
