@@ -45,7 +45,10 @@ def stamp(moment: datetime) -> str:
 
 def to_line(event: StoredEvent) -> bytes:
     """Return the event's line, line end included."""
-    fields = {name: value for name, value in event._asdict().items() if value not in ("", 0.0)}
+    fields = event._asdict()
+    for name, default in StoredEvent._field_defaults.items():
+        if fields[name] == default:
+            del fields[name]
     content = orjson.dumps(fields)
     return b'%s%s%08x"}\n' % (content[:-1], _CRC, zlib.crc32(content))
 
