@@ -19,6 +19,7 @@ from shared.contracts.augmentation import (
 )
 from shared.contracts.base import Contract
 from shared.contracts.document import Document
+from shared.contracts.events import EventsResponse
 from shared.contracts.generation import NDJSON, GenerateRequest, GenerateResponse, GenerationInfo
 from shared.contracts.inference import AdResponse, AdsResponse, InferenceInfo
 from shared.contracts.mapping import (
@@ -274,6 +275,14 @@ class InferenceClient(ServiceClient):
     def ad(self, ad_id: str) -> AdResponse:
         """Return one ad."""
         return self._call(AdResponse, "GET", f"/v1/ads/{ad_id}")
+
+    def info(self) -> InferenceInfo:
+        """Return what it answers from."""
+        return self._call(InferenceInfo, "GET", "/v1/info")
+
+    def send_events(self, events: Sequence[Contract]) -> EventsResponse:
+        """Hand in events (`Event`); sending the same again is harmless."""
+        return self._call(EventsResponse, "POST", "/v1/events", lines=events)
 
     def reload(self) -> InferenceInfo:
         """Let the service take the bundle that is published now."""

@@ -13,6 +13,7 @@ from services.cli import (
     demo,
     distill,
     evaluate,
+    events,
     gaps,
     mapping,
     matrix,
@@ -44,6 +45,7 @@ app.command()(generate)
 app.command()(augment.augment)
 augment.labels_app.command("matrix")(matrix.matrix)
 app.add_typer(augment.labels_app, name="labels")
+app.add_typer(events.app, name="events")
 app.command("train")(training.train_command)
 app.command()(training.publish)
 app.command()(evaluate.simulate)

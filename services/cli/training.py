@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.augment import labels_of
-from services.cli.console import Advance, print_json, progress_bar, progress_bar_with_note
+from services.cli.console import Advance, err, print_json, progress_bar, progress_bar_with_note
 from services.cli.direction import labels_as_pairs
 from services.cli.generate import read_synthetic_queries
-from shared.bundle import activate, open_bundle
+from services.cli.logged import log_in, put_new, with_log
+from shared.bundle import EVENTS_UNTIL, SUITE_LABELS, activate, open_bundle
 from shared.clients import AugmentationClient, InferenceClient
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Pairs, read_dataset, read_pairs
 from shared.encoder import SentenceEncoder
 from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.events.files import days_of
 from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
@@ -61,11 +63,15 @@ def train_command(
         int, typer.Option(min=0, help="Epochs to fine-tune the encoder first; 0 keeps it.")
     ] = 0,
     version: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
+    events: Annotated[
+        bool, typer.Option(help="Learn what users did since, as the inference service was told.")
+    ] = True,
 ) -> None:
     """Train on clicks, labels and synthetic queries and write a bundle; `skim publish` serves it.
 
     Labels, and the synthetic queries they were made from, are those of the running suite unless files
-    are named.
+    are named. Clicks of `POST /v1/events` are added to the folder's, and queries that proved themselves there
+    become train queries, also of the running mapping service.
     """
     from services.training.embeddings import CachedEncoder
     from services.training.publish import bundle_model
@@ -73,9 +79,20 @@ def train_command(
 
     common = CommonSettings()
     dataset = read_dataset(folder, split=split)
+    asks_suite = labels is None and not clicks_only
+    summary, notes = log_in(folder), dict[str, str | int]()
+    if events and summary is None and days_of(common.events):
+        logged = with_log(common, dataset, folder)
+        dataset, summary = logged.dataset, logged.summary
+        if asks_suite and put_new(common, logged.new) is None:
+            err.print("The mapping service did not take the log's new queries.")
+    if summary is not None:
+        notes[EVENTS_UNTIL] = summary.until
     added, written = things_to_add(
         common, labels, queries, labels_only=labels_only, clicks_only=clicks_only
     )
+    if asks_suite:
+        notes[SUITE_LABELS] = sum(map(len, added.values()))
     with tempfile.TemporaryDirectory(dir=common.models) as scratch:
         encoder = common.models / "encoder"
         if fine_tune_epochs:
@@ -94,13 +111,16 @@ def train_command(
                 advance,
                 checkpoint=common.home / "run" / "classifiers",
             )
-        bundle = bundle_model(model, dataset.documents, encoder, common.bundles, version=version)
+        bundle = bundle_model(
+            model, dataset.documents, encoder, common.bundles, version=version, notes=notes
+        )
     print_json(
         {
             "bundle": bundle.name,
             "folder": str(bundle),
             **model.counts.model_dump(),
             "mixing_weight": model.mixing_weight,
+            "events": summary.model_dump() if summary else None,
         }
     )
 

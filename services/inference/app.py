@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import FastAPI, Query, Response
@@ -14,11 +14,12 @@ from prometheus_client import CollectorRegistry
 from structlog.contextvars import get_contextvars
 
 from services.inference.event_desk import EventDesk
-from services.inference.exploration import Slate
-from services.inference.retriever import Retriever
+from services.inference.exploration import Explorer, Slate
+from services.inference.retriever import Ranking, Retriever
 from services.inference.routes.events import events_router
 from services.inference.settings import InferenceSettings
 from shared.contracts.base import Identifier, QueryText
+from shared.contracts.document import Document
 from shared.contracts.inference import AdResponse, AdsResponse, InferenceInfo
 from shared.pool import BoundedPool
 from shared.served import Served
@@ -75,22 +76,24 @@ def build_app(
         """Give the top ads of a query, best first; `Server-Timing` says where the time went."""
         started = time.perf_counter()
         retriever = served.current()
-        places = desk.places(k) if desk else []
-        begun, slate = await pool.run(_top, retriever, query, k, desk, places)
-        ranking = slate.ranking
+        explorer = desk.explorer if desk else None
+        places = explorer.places(k) if explorer else []
+        begun, ranking, slate = await pool.run(_top, retriever, query, k, explorer, places)
         timing = stages.observe(
             queue=begun - started, encode=ranking.encode_seconds, search=ranking.search_seconds
         )
         took_ms = (time.perf_counter() - started) * 1000
-        body: dict[str, Any] = {
+        request = get_contextvars().get("request_id", "")
+        ads = [{"id": ad.id, "title": ad.title, "score": score} for ad, score in slate.ads]
+        if desk and slate.drawn:
+            desk.mark(ads, slate, query=query, request=request)
+        body = {
             "query": query,
             "generation": retriever.generation,
-            "ads": [{"id": ad.id, "title": ad.title, "score": score} for ad, score in ranking.ads],
+            "ads": ads,
             "took_ms": round(took_ms, 3),
-            "request": get_contextvars().get("request_id", ""),
+            "request": request,
         }
-        if desk and slate.drawn:
-            desk.mark(body, slate)
         return Response(
             orjson.dumps(body), media_type="application/json", headers={"server-timing": timing}
         )
@@ -117,10 +120,20 @@ def build_app(
 
 
 def _top(
-    retriever: Retriever, query: str, k: int, desk: EventDesk | None, places: Sequence[int]
-) -> tuple[float, Slate]:
+    retriever: Retriever, query: str, k: int, explorer: Explorer | None, places: Sequence[int]
+) -> tuple[float, Ranking, Slate[tuple[Document, float]]]:
     """Return when the work began, and its result, with ads drawn at random in these places."""
     begun = time.perf_counter()
-    if desk and desk.explorer and places:
-        return begun, desk.explorer.top(retriever, query, k, places)
-    return begun, Slate(retriever.top(query, k))
+    if explorer is None or not places:
+        ranking = retriever.top(query, k)
+        return begun, ranking, Slate(ranking.ads)
+    ranking = retriever.top(query, explorer.reach(k))
+    slate = explorer.fill(
+        ranking.ads,
+        k,
+        places,
+        population=retriever.population,
+        at=lambda positions: retriever.at(positions, ranking),
+        id_of=lambda ad: ad[0].id,
+    )
+    return begun, ranking, slate

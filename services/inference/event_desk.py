@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -91,21 +91,29 @@ class EventDesk:
         self.metrics.taken(response)
         return response
 
-    def places(self, k: int) -> list[int]:
-        """Return which of an answer's places get an ad drawn at random: mostly none."""
-        return self.explorer.places(k) if self.explorer else []
+    def mark(
+        self,
+        ads: Sequence[dict[str, Any]],
+        slate: Slate[Any],
+        *,
+        query: str,
+        request: str,
+    ) -> None:
+        """Say of an answer's ads which were drawn, with what their events must repeat.
 
-    def mark(self, body: dict[str, Any], slate: Slate) -> None:
-        """Say in an answer's body which ads were drawn, with what their events must repeat."""
+        Args:
+            ads: as the answer has them; the drawn ones are changed.
+            slate: says which were drawn.
+            query: as the answer repeats it.
+            request: names the answer.
+        """
         if self._slots is None:
             return
         self.metrics.drawn.inc(len(slate.drawn))
         for place in slate.drawn:
-            ad, position = body["ads"][place], place + 1
-            ad["propensity"] = slate.propensity
-            ad["slot"] = self._slots.seal(
-                body["request"], body["query"], ad["id"], position, slate.propensity
-            )
+            ad, propensity = ads[place], slate.propensity
+            ad["propensity"] = propensity
+            ad["slot"] = self._slots.seal(request, query, ad["id"], place + 1, propensity)
 
     def close(self) -> None:
         """Write what waits and close the files."""

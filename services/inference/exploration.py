@@ -9,37 +9,22 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, TypeVar
 
-from services.inference.retriever import Ranking
-from shared.contracts.document import Document
 from shared.errors import InvalidInput
 from shared.events.privacy import Keyed
 
 _SLOT = "slot"
-
-
-class Explorable(Protocol):
-    """What exploration asks of a retriever."""
-
-    @property
-    def population(self) -> int:
-        """Return how many ads can be drawn."""
-
-    def top(self, query: str, k: int) -> Ranking:
-        """Return the `k` best ads."""
-
-    def at(self, positions: Sequence[int], ranking: Ranking) -> list[tuple[Document, float]]:
-        """Return the ads at these positions, below `population`, with their scores for the ranking's query."""
+_Ad = TypeVar("_Ad")
 
 
 @dataclass(frozen=True, slots=True)
-class Slate:
+class Slate(Generic[_Ad]):
     """An answer with drawn places."""
 
-    ranking: Ranking
+    ads: Sequence[_Ad]
     drawn: frozenset[int] = frozenset()
     """Places, from 0, whose ad was drawn."""
     propensity: float = 0.0
@@ -47,7 +32,7 @@ class Slate:
 
 
 class Explorer:
-    """Draws places, and ads for them. Used from one event loop and its pool of threads.
+    """Draws places, and ads for them. Safe to use from an event loop and its pool of threads.
 
     Args:
         share: probability that a place is drawn, in [0, 1).
@@ -70,20 +55,40 @@ class Explorer:
             place += 1 + self._gap()
         return drawn
 
-    def top(self, retriever: Explorable, query: str, k: int, places: Sequence[int]) -> Slate:
-        """Return the top ads of a query with drawn ads in these places (as `places` gives them)."""
-        pool = max(k, self._pool) if self._pool else 0
-        ranking = retriever.top(query, pool or k)
-        size = len(ranking.ads) if pool else retriever.population
-        length = min(k, len(ranking.ads))
+    def reach(self, k: int) -> int:
+        """Return how many of the best ads `fill` needs for an answer of `k`."""
+        return max(k, self._pool)
+
+    def fill(
+        self,
+        ranked: Sequence[_Ad],
+        k: int,
+        places: Sequence[int],
+        *,
+        population: int,
+        at: Callable[[Sequence[int]], Sequence[_Ad]],
+        id_of: Callable[[_Ad], str],
+    ) -> Slate[_Ad]:
+        """Return an answer with drawn ads in some places, the others ranked.
+
+        Args:
+            ranked: the best ads, `reach(k)` of them or all.
+            k: of the answer.
+            places: as `places(k)` gives them.
+            population: how many ads there are to draw from.
+            at: gives the ads of some numbers below `population`.
+            id_of: names an ad.
+        """
+        length = min(k, len(ranked))
         places = [place for place in places if place < length]
-        positions = self._random.sample(range(size), len(places))
-        ads = (
-            [ranking.ads[each] for each in positions] if pool else retriever.at(positions, ranking)
-        )
-        slate = _slate(ranking.ads, dict(zip(places, ads, strict=True)), length)
-        filled = Ranking(slate, ranking.encode_seconds, ranking.search_seconds, ranking.vector)
-        return Slate(filled, frozenset(places), 1 / size if size else 0.0)
+        size = len(ranked) if self._pool else population
+        numbers = self._random.sample(range(size), len(places))
+        ads = [ranked[number] for number in numbers] if self._pool else at(numbers)
+        drawn = dict(zip(places, ads, strict=True))
+        taken = {id_of(ad) for ad in ads}
+        others = iter([ad for ad in ranked if id_of(ad) not in taken])
+        slate = [drawn[place] if place in drawn else next(others) for place in range(length)]
+        return Slate(slate, frozenset(drawn), 1 / size if drawn else 0.0)
 
     def _gap(self) -> int:
         """Return how many places stay ranked before the next drawn one (geometric)."""
@@ -115,12 +120,3 @@ class Slots:
         if not self._keyed.is_seal(seal, _SLOT, request, query, ad, str(position), text):
             raise InvalidInput("slot: not of this request, query, ad and position")
         return float(text)
-
-
-def _slate(
-    ranked: Sequence[tuple[Document, float]], drawn: dict[int, tuple[Document, float]], length: int
-) -> list[tuple[Document, float]]:
-    """Return `length` ads: the drawn ones in their places, the others in the order of their rank."""
-    taken = {ad.id for ad, _ in drawn.values()}
-    others = iter([each for each in ranked if each[0].id not in taken])
-    return [drawn[place] if place in drawn else next(others) for place in range(length)]

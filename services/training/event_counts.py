@@ -92,9 +92,9 @@ class EventCounts:
         if not seen:
             return {}
         mean = sum(number / each for each, number in sorted(self.drawn_places.items())) / seen
-        weighed: Counter[tuple[str, str]] = Counter()
+        weighed: dict[tuple[str, str], float] = defaultdict(float)
         for (key, document, propensity), number in sorted(self.drawn_clicks.items()):
-            weighed[key, document] += number / propensity / mean  # type: ignore[assignment]
+            weighed[key, document] += number / propensity / mean
         return _nested(weighed)
 
     def _add_client(

@@ -21,6 +21,7 @@ def bundle_model(
     *,
     metrics: Mapping[str, float] | None = None,
     version: str | None = None,
+    notes: Mapping[str, str | int] | None = None,
 ) -> Path:
     """Write a bundle and return its folder; it is served once it is activated.
 
@@ -31,6 +32,7 @@ def bundle_model(
         bundles: folder of all bundles.
         metrics: what an evaluation measured of this model's arm.
         version: names the bundle; made from time and content if absent.
+        notes: what else the manifest's settings say (`shared.bundle.EVENTS_UNTIL`).
 
     Raises:
         InvalidInput: the model does not fit the documents or the encoder.
@@ -46,7 +48,9 @@ def bundle_model(
         vectors=model.vectors,
         counts=model.counts,
         git_revision=git_revision(),
-        settings=flat_settings(model.settings) | {"mixing_weight": model.mixing_weight},
+        settings=flat_settings(model.settings)
+        | {"mixing_weight": model.mixing_weight}
+        | dict(notes or {}),
         data_sha256=model.data_sha256,
         metrics=metrics,
         version=version,

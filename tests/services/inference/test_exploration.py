@@ -1,5 +1,4 @@
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,45 +7,27 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from services.inference.exploration import Explorer, Slate
-from services.inference.retriever import Ranking, Retriever
-from shared.ad_index import AdIndex
-from shared.contracts.document import Document
-from tests.support.encoders import BagOfWordsEncoder
 
 ADS = 8
 LEAST_P = 1e-3
 """Of a fixed seed: these tests pass or fail every time alike."""
 
 
-def retriever_of(ads: int = ADS) -> Retriever:
-    encoder = BagOfWordsEncoder()
-    titles = [f"thing number {number}" for number in range(ads)]
-    documents = [Document(id=f"d{number}", title=each) for number, each in enumerate(titles)]
-    return Retriever(encoder, AdIndex(encoder.encode(titles)), documents, "v1")
+RANKED = [f"d{number}" for number in range(ADS)]
 
 
-class Counting:
-    """Ads that rank as they are numbered, without an encoder: for many draws."""
-
-    population = ADS
-
-    def __init__(self) -> None:
-        self.ads = [(Document(id=f"d{number}", title="x"), -number) for number in range(ADS)]
-
-    def top(self, query: str, k: int) -> Ranking:
-        return Ranking(self.ads[:k], 0.0, 0.0)
-
-    def at(self, positions: Sequence[int], ranking: Ranking) -> list[tuple[Document, float]]:
-        return [self.ads[position] for position in positions]
-
-
-def draw(explorer: Explorer, times: int, k: int) -> list[Slate]:
-    ads = Counting()
-    return [explorer.top(ads, "x", k, explorer.places(k)) for _ in range(times)]
-
-
-def ids(slate: Slate) -> list[str]:
-    return [ad.id for ad, _ in slate.ranking.ads]
+def draw(explorer: Explorer, times: int, k: int) -> list[Slate[str]]:
+    return [
+        explorer.fill(
+            RANKED[: explorer.reach(k)],
+            k,
+            explorer.places(k),
+            population=ADS,
+            at=lambda numbers: [RANKED[number] for number in numbers],
+            id_of=str,
+        )
+        for _ in range(times)
+    ]
 
 
 def test_each_place_is_drawn_as_often_as_the_others_and_with_the_share() -> None:
@@ -79,7 +60,7 @@ def test_in_a_drawn_place_each_ad_of_the_pool_has_the_propensity_that_is_told(
     for place in range(3):
         explorer = Explorer(0.5, pool, seed=place)
         drawn = [slate for slate in draw(explorer, 8_000, k=3) if place in slate.drawn]
-        counts = Counter(ids(slate)[place] for slate in drawn)
+        counts = Counter(slate.ads[place] for slate in drawn)
 
         assert {slate.propensity for slate in drawn} == {1 / reachable}
         assert set(counts) == {f"d{number}" for number in range(reachable)}
@@ -91,7 +72,7 @@ def test_weighing_by_the_inverse_propensity_estimates_the_truth_without_bias() -
     users = np.random.default_rng(5)
     estimates, ranked_only = [], []
     for slate in draw(Explorer(0.25, seed=4), 40_000, k=4):
-        for place, name in enumerate(ids(slate)):
+        for place, name in enumerate(slate.ads):
             is_clicked = users.random() < chances[name]
             if place in slate.drawn:
                 estimates.append(is_clicked / slate.propensity)
@@ -112,7 +93,7 @@ def test_no_ad_comes_twice_and_what_is_not_drawn_keeps_its_order(
 
     (slate,) = draw(explorer, 1, k)
 
-    names = ids(slate)
+    names = slate.ads
     assert len(names) == len(set(names)) == min(k, ADS)
     ranked = [int(name[1:]) for place, name in enumerate(names) if place not in slate.drawn]
     assert ranked == sorted(ranked)
@@ -122,17 +103,6 @@ def test_no_ad_comes_twice_and_what_is_not_drawn_keeps_its_order(
         if f"d{number}" not in {names[place] for place in slate.drawn}
     ]
     assert ranked == others[: len(ranked)]
-
-
-def test_a_drawn_ad_has_the_score_it_would_be_ranked_by() -> None:
-    retriever = retriever_of()
-    scores = {ad.id: score for ad, score in retriever.top("number 3", ADS).ads}
-
-    slate = Explorer(0.5, seed=0).top(retriever, "number 3", 4, [0, 2])
-
-    assert slate.drawn == {0, 2}
-    for ad, score in slate.ranking.ads:
-        assert score == pytest.approx(scores[ad.id], abs=1e-6)
 
 
 def test_nothing_is_drawn_unless_asked() -> None:

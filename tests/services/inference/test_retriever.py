@@ -43,6 +43,21 @@ def publish(bundles: Path, encoder: Path, titles: Sequence[str], version: str) -
     return folder
 
 
+def test_ads_drawn_by_position_have_the_score_they_would_be_ranked_by() -> None:
+    encoder = BagOfWordsEncoder()
+    retriever = Retriever(encoder, AdIndex(clustered(len(ADS), 64)), ADS, "g1")
+    ranking = retriever.top("thing", len(ADS))
+    scores = {ad.id: score for ad, score in ranking.ads}
+
+    drawn = retriever.at([150, 3], ranking)
+
+    assert [ad.id for ad, _ in drawn] == ["ad-150", "ad-3"]
+    assert [score for _, score in drawn] == pytest.approx(
+        [scores["ad-150"], scores["ad-3"]], abs=1e-5
+    )
+    assert retriever.population == len(ADS)
+
+
 def test_the_top_ads_are_those_of_the_sorted_matrix_product() -> None:
     encoder, vectors = BagOfWordsEncoder(), clustered(len(ADS), 64)
     retriever = Retriever(encoder, AdIndex(vectors), ADS, "g1")
