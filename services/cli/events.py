@@ -16,6 +16,7 @@ from services.cli.console import print_json
 from services.cli.logged import Logged, log_in, put_new, with_log, write_card
 from services.inference.event_compaction import compact as compact_files
 from services.inference.event_compaction import forget
+from services.training.event_data import log_query_id
 from shared.bundle import current, open_bundle
 from shared.dataset import Dataset, Query, read_dataset, write_dataset, write_lines
 from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -108,8 +109,6 @@ def erase(
     done = forget(folder, what, value, stamp(datetime.now(UTC)))
     told: dict[str, Any] = {"what": what, **asdict(done)}
     if what == "query":
-        from services.training.event_data import log_query_id
-
         told["train_query"] = log_query_id(query_key(value))
     print_json(told)
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 from pydantic import Field
 
 from services.cli.console import progress_bar
 from services.cli.train_queries import put_queries
+from services.training.event_counts import EventCounts
+from services.training.event_data import extend
 from services.training.event_settings import EventSettings
 from shared.clients import MappingClient
 from shared.contracts.base import Contract
@@ -22,9 +23,6 @@ from shared.events.files import days_of, read_day
 from shared.events.privacy import erasures
 from shared.events.record import stamp
 from shared.settings import CommonSettings
-
-if TYPE_CHECKING:
-    from services.training.event_counts import EventCounts
 
 CARD = "events.json"
 """In a data folder that has the log in it already."""
@@ -78,8 +76,6 @@ def with_log(
         folder: it was read from, whose splits hold queries out.
         settings: what of the log is learned.
     """
-    from services.training.event_data import extend  # scipy: `skim search` must not wait for it
-
     settings = settings or EventSettings()
     counts, facts = _counted(common.events, settings)
     held_out = held_out_ids(folder) if folder else set[str]()
@@ -120,9 +116,7 @@ def put_new(common: CommonSettings, queries: Sequence[Query]) -> int | None:
 
     None if they could not be put: another `skim train` or `skim events put` does it.
     """
-    if (
-        not queries or common.metadata_side == "query"
-    ):  # then the mapping's train queries are titles
+    if not queries or common.metadata_side == "query":  # its train queries are titles then
         return 0
     train = [query for query in queries if query.split == "train"]
     try:
@@ -139,8 +133,6 @@ def write_card(folder: Path, summary: LogSummary) -> None:
 
 
 def _counted(folder: Path, settings: EventSettings) -> tuple[EventCounts, dict[str, str | int]]:
-    from services.training.event_counts import EventCounts
-
     now = datetime.now(UTC)
     first = f"{now - timedelta(days=settings.days - 1):%Y-%m-%d}" if settings.days else ""
     days = [day for day in days_of(folder) if day >= first]
