@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,13 +19,20 @@ HOST = "127.0.0.1"
 
 
 @contextmanager
-def running(name: str, home: Path, *, start_seconds: float = 60.0) -> Iterator[tuple[str, int]]:
+def running(
+    name: str,
+    home: Path,
+    *,
+    start_seconds: float = 60.0,
+    settings: Mapping[str, str | int | float] | None = None,
+) -> Iterator[tuple[str, int]]:
     """Start `services.NAME`, give its address once it is ready, stop it at the end.
 
     Args:
         name: folder of the service.
         home: its SKIM_HOME.
         start_seconds: how long it may take to be ready.
+        settings: of the service, by name.
 
     Raises:
         Unavailable: it stopped or was not ready in time; the message has its last words.
@@ -35,6 +42,9 @@ def running(name: str, home: Path, *, start_seconds: float = 60.0) -> Iterator[t
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(f"{prefix}_")
     } | {"SKIM_HOME": str(home), f"{prefix}_HOST": HOST, f"{prefix}_PORT": str(port)}
+    environment |= {
+        f"{prefix}_{name}".upper(): str(value) for name, value in (settings or {}).items()
+    }
     log = home / f"{name}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603

@@ -66,6 +66,7 @@ class EventCounts:
     def add_day(self, events: Iterable[StoredEvent]) -> None:
         """Count a day's events, each of which must come once (`shared.events.files.read_day`)."""
         by_client: dict[str, list[StoredEvent]] = defaultdict(list)
+        keys: dict[str, str] = {}
         for event in events:
             by_client[event.client or f"request {event.request}"].append(event)
         numbers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
@@ -75,7 +76,10 @@ class EventCounts:
             if len(of_client) > self.caps.client_per_day:
                 self.of_bots += len(of_client)
                 continue
-            self._add_client(of_client, numbers, places)
+            for event in of_client:
+                if event.query not in keys:
+                    keys[event.query] = query_key(event.query)
+            self._add_client(of_client, keys, numbers, places)
         for key, of_query in numbers.items():
             self._add_query(key, of_query)
 
@@ -100,12 +104,13 @@ class EventCounts:
     def _add_client(
         self,
         events: list[StoredEvent],
+        keys: Mapping[str, str],
         numbers: dict[str, Counter[tuple[str, str]]],
         places: set[tuple[str, ...]],
     ) -> None:
         counted: Counter[tuple[str, str, str]] = Counter()
         for event in events:
-            key = query_key(event.query)
+            key = keys[event.query]
             traffic = self.traffic[key]
             traffic.events += 1
             traffic.days.add(event.day)

@@ -6,6 +6,7 @@ The line is plain NDJSON for any other tool. Time and kind come first and have a
 
 from __future__ import annotations
 
+import sys
 import zlib
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import orjson
 
 _CRC = b',"crc":"'
+_REPEATED = ("kind", "query", "ad", "generation", "request", "client")
 
 
 class StoredEvent(NamedTuple):
@@ -60,6 +62,10 @@ def of_line(line: bytes) -> StoredEvent | None:
     if not mark or rest != b'%08x"}\n' % zlib.crc32(content):
         return None
     try:
-        return StoredEvent(**orjson.loads(content))
+        fields = orjson.loads(content)
+        for name in _REPEATED:  # a day is in memory at once: each text once
+            if name in fields:
+                fields[name] = sys.intern(fields[name])
+        return StoredEvent(**fields)
     except (orjson.JSONDecodeError, TypeError):
         return None
