@@ -62,6 +62,7 @@ class EventDesk:
                     bytes=settings.event_file_bytes,
                     idle_seconds=settings.event_idle_seconds,
                     waiting=settings.max_waiting_events,
+                    reserve_bytes=settings.event_reserve_bytes,
                 ),
                 on_commit=self.metrics.committed,
             )

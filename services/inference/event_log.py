@@ -6,6 +6,7 @@ came meanwhile and nobody waits for a batch to fill. Files are as in `shared/eve
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -37,6 +38,8 @@ class FileLimits:
     """And when nothing was written to it for so long: only closed files are compacted and lose what is erased."""
     waiting: int = 100_000
     """Events that may wait for the disk."""
+    reserve_bytes: int = 500_000_000
+    """Of the disk that events leave free: what else writes there goes on."""
 
 
 @dataclass
@@ -139,6 +142,7 @@ class EventLog:
                 by_day[day].append(line)
         error: Unavailable | None = None
         try:
+            self._check_room()
             for day, of_day in by_day.items():
                 self._write(day, b"".join(of_day))
         except OSError as cause:
@@ -158,6 +162,11 @@ class EventLog:
                 written.set_exception(error)
         if error is None:
             self._on_commit(time.perf_counter() - started, count)
+
+    def _check_room(self) -> None:
+        disk = os.statvfs(self._folder)
+        if disk.f_bavail * disk.f_frsize < self._limits.reserve_bytes:
+            raise OSError(errno.ENOSPC, "the disk is nearly full")
 
     def _write(self, day: str, content: bytes) -> None:
         """Append to the day's file and sync it; a file that fails is mended and never written again."""

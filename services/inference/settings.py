@@ -28,6 +28,8 @@ class InferenceSettings(ServerSettings):
     """An event file is closed once it is as large."""
     event_idle_seconds: float = Field(default=3_600.0, gt=0)
     """And when nothing was written to it for so long: only closed files are compacted and lose what is erased."""
+    event_reserve_bytes: int = Field(default=500_000_000, ge=0)
+    """Of the disk that events leave free; with less, they are refused with 503 and queries are answered on."""
     explore_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of the places of answers that get an ad drawn at random, so that clicks teach what ranking never shows.
     Each answer is a little worse for it: 0.01 draws one place in a hundred."""

@@ -93,9 +93,9 @@ def read_day(
     by_id: dict[str, StoredEvent] = {}
     found = DayEvents(day, [])
     with ExitStack() as stack:
-        opened = _opened(folder, day, stack, closed_only=closed_only)
-        found.files = [path for path, _ in opened]
-        for path, lines in opened:
+        files = _opened(folder, day, stack, closed_only=closed_only)
+        found.files = [path for path, _ in files]
+        for path, lines in files:
             for event in _events_of(path, lines, found):
                 if is_erased(event):
                     found.erased += 1
@@ -106,6 +106,13 @@ def read_day(
                     by_id[event.id] = min(known, event)
     found.events = list(by_id.values())
     return found
+
+
+def opened(path: Path) -> IO[bytes]:
+    """Open an event file to read, unpacked."""
+    if path.suffix == PACKED:
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    return path.open("rb")
 
 
 def mend(folder: Path) -> list[Path]:
@@ -171,18 +178,12 @@ def _opened(
             paths = [path for path in paths if path.suffix != OPEN]
         with ExitStack() as tried:
             try:
-                opened = [(path, tried.enter_context(_lines_of(path))) for path in paths]
+                found = [(path, tried.enter_context(opened(path))) for path in paths]
             except FileNotFoundError:
                 continue
             stack.push(tried.pop_all())
-            return opened
+            return found
     raise Damaged(f"{folder}: the files of {day} change faster than they can be opened")
-
-
-def _lines_of(path: Path) -> IO[bytes]:
-    if path.suffix == PACKED:
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    return path.open("rb")
 
 
 def _events_of(path: Path, lines: IO[bytes], found: DayEvents) -> Iterator[StoredEvent]:

@@ -144,6 +144,15 @@ def test_a_full_disk_is_told_and_the_log_goes_on_in_another_file(
     assert len(event_files(tmp_path)) == 2
 
 
+def test_events_leave_some_of_the_disk_to_others(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, FileLimits(reserve_bytes=2**62))
+
+    with pytest.raises(Unavailable, match="nearly full"):
+        written(log, event_of(0))
+    assert event_files(tmp_path) == []
+    log.close()
+
+
 def test_events_of_two_days_go_to_two_files(tmp_path: Path) -> None:
     log = EventLog(tmp_path)
     written(log, event_of(0), event_of(1, time="2026-11-24T23:59:59.999Z"))

@@ -1,7 +1,9 @@
 import gzip
 from pathlib import Path
 
-from shared.events.files import OPEN, event_files
+import pytest
+
+from shared.events.files import OPEN, PACKED, event_files
 from shared.events.record import to_line
 from shared.events.tally import Tallies, Tally
 from tests.support.events import NOON, event_of, write_events
@@ -55,3 +57,26 @@ def test_a_new_bundle_begins_a_new_count(tmp_path: Path) -> None:
     tallies = Tallies(tmp_path)
 
     assert [tallies.since(BEFORE).clicks, tallies.since(NOON).clicks] == [2, 1]
+
+
+@pytest.mark.parametrize("ends", [OPEN, "", PACKED])
+def test_a_day_after_the_moment_is_counted_like_any_other(tmp_path: Path, ends: str) -> None:
+    events = [
+        event_of(
+            number,
+            kind="click" if number % 3 else "impression",
+            propensity=0.5 * (number % 2),
+            query=TRICKY * (number % 20),
+        )
+        for number in range(3_000)
+    ]
+    write_events(tmp_path, events)
+    (path,) = event_files(tmp_path)
+    content = path.read_bytes()
+    path.unlink()
+    torn = b"" if ends != OPEN else content[:50]
+    written = gzip.compress(content) if ends == PACKED else content + torn
+    path.with_name(path.name + ends).write_bytes(written)
+
+    for moment in ("2026-11-24T12:00:00.000Z", BEFORE):
+        assert Tallies(tmp_path).since(moment) == Tally(2_000, 1_000, 1_500)
