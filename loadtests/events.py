@@ -18,6 +18,9 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -88,9 +91,8 @@ def _in_process(home: Path) -> Figures:
     log = EventLog(home / "alone")
     event = _event(0)
     batch = [event] * _EVENTS_A_POST
-    alone = _timed(lambda: log.append(batch).result(), 300)
-    many = _together(lambda: log.append(batch).result(), callers=16, times=100)
-    log.close()
+    alone: list[float] = []
+    synced: list[float] = []
     with (home / "bare").open("ab") as bare:
 
         def _sync() -> None:
@@ -98,7 +100,11 @@ def _in_process(home: Path) -> Figures:
             bare.flush()
             os.fsync(bare.fileno())
 
-        synced = _timed(_sync, 300)
+        for _ in range(300):  # in turns: a disk's pace changes from one second to the next
+            alone += _timed(lambda: log.append(batch).result(), 1)
+            synced += _timed(_sync, 1)
+    many = _together(lambda: log.append(batch).result(), callers=16, times=100)
+    log.close()
     return {
         "fsync_p50_ms": _percentile(synced, 50),
         "append_p50_ms": _percentile(alone, 50),
@@ -179,23 +185,25 @@ def _over_http(home: Path, seconds: float) -> Figures:
 def _beside(
     address: tuple[str, int], gets: Sequence[bytes], posts: Sequence[bytes], seconds: float
 ) -> tuple[closed_loop.Load, int]:
-    """Ask queries on one connection while 1,000 events a second come in; return that load, and the posts' errors."""
-    is_over = threading.Event()
-    errors = [0]
-
-    def _pace() -> None:
-        number = 0
-        while not is_over.wait(0.1):
-            load = closed_loop.run(address, posts[number : number + 10], connections=10, seconds=0)
-            errors[0] += load.errors
-            number = (number + 10) % len(posts)
-
-    thread = threading.Thread(target=_pace)
-    thread.start()
+    """Ask queries on one connection while a process posts 1,000 events a second; return that load, and the posts' errors."""
+    context = get_context("spawn")
+    is_over, errors = context.Event(), context.Value("i", 0)
+    process = context.Process(target=_pace, args=(address, posts, is_over, errors))
+    process.start()
     load = closed_loop.run(address, gets, connections=1, seconds=seconds)
     is_over.set()
-    thread.join()
-    return load, errors[0]
+    process.join()
+    return load, int(errors.value)
+
+
+def _pace(
+    address: tuple[str, int], posts: Sequence[bytes], is_over: Event, errors: Synchronized[int]
+) -> None:
+    number = 0
+    while not is_over.wait(0.1):
+        load = closed_loop.run(address, posts[number : number + 10], connections=10, seconds=0)
+        errors.value += load.errors
+        number = (number + 10) % len(posts)
 
 
 def _counting(folder: Path) -> Figures:
