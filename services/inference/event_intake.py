@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import orjson
 from pydantic import ValidationError
@@ -61,9 +63,12 @@ class EventIntake:
         Raises:
             InvalidInput: the body is no such thing, is empty, or holds too many.
         """
-        parts = _lines_of(body) if is_ndjson else _list_of(body)
-        if not 1 <= len(parts) <= self._limits.events:
-            raise InvalidInput(f"{len(parts)} events, expected 1 to {self._limits.events} at once")
+        most = self._limits.events
+        # Of lines no more are parsed than may come.
+        parts = list(islice(_lines_of(body), most + 1)) if is_ndjson else _list_of(body)
+        if not 1 <= len(parts) <= most:
+            found = f"more than {most}" if len(parts) > most else "no"
+            raise InvalidInput(f"{found} events, expected 1 to {most} at once")
         intake, seen, now = Intake(), set[str](), self._now()
         for part in parts:
             try:
@@ -114,12 +119,8 @@ def _list_of(body: bytes) -> Sequence[object]:
     return parts
 
 
-def _lines_of(body: bytes) -> Sequence[object]:
-    return list(_parsed_lines(body))
-
-
-def _parsed_lines(body: bytes) -> Iterator[object]:
-    for line in body.split(b"\n"):
+def _lines_of(body: bytes) -> Iterator[object]:
+    for line in io.BytesIO(body):
         if line.strip():
             try:
                 yield orjson.loads(line)

@@ -112,9 +112,14 @@ def test_a_body_that_is_no_list_of_events_is_refused(intake: EventIntake, body: 
         intake.read(body, is_ndjson=False)
 
 
-def test_more_events_than_may_come_at_once_are_refused(intake: EventIntake) -> None:
-    with pytest.raises(InvalidInput, match="11 events, expected 1 to 10"):
-        intake.read(orjson.dumps([SENT] * 11), is_ndjson=False)
+@pytest.mark.parametrize("is_ndjson", [True, False])
+def test_more_events_than_may_come_at_once_are_refused(
+    intake: EventIntake, *, is_ndjson: bool
+) -> None:
+    body = b"1\n" * 4_000_000 if is_ndjson else orjson.dumps([SENT] * 11)
+
+    with pytest.raises(InvalidInput, match="more than 10 events, expected 1 to 10"):
+        intake.read(body, is_ndjson=is_ndjson)
 
 
 @pytest.mark.parametrize("is_ndjson", [True, False])

@@ -114,6 +114,16 @@ def test_a_folder_that_cannot_be_written_refuses_events_and_answers_queries(
     assert "events cannot be written" in refused.json()["detail"]
 
 
+def test_a_disk_without_room_refuses_events_and_answers_queries(tmp_path: Path) -> None:
+    with service(tmp_path / "events", event_reserve_bytes=2**62) as client:
+        refused = client.post("/v1/events", json=[sent()])
+
+        assert client.get("/v1/ads?query=thing").status_code == 200
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "5"
+    assert "nearly full" in refused.json()["detail"]
+
+
 def test_a_service_that_stops_leaves_closed_files(tmp_path: Path) -> None:
     with service(tmp_path / "events") as client:
         client.post("/v1/events", json=[sent()])
