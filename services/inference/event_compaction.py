@@ -82,6 +82,8 @@ def forget(folder: Path, what: What, value: str, until: str) -> Compacted:
 
 
 def _compact(folder: Path, keep_from: str, done: Compacted) -> None:
+    for path in folder.glob(f".*{PACKED}"):  # of a compaction that was cut off
+        path.unlink()
     mend(folder)
     is_erased = erasures(folder)
     for day in days_of(folder):

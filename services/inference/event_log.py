@@ -152,10 +152,8 @@ class EventLog:
         with self._changed:
             self._taken -= count
         for _, written in batches:
-            if (
-                not written.set_running_or_notify_cancel()
-            ):  # the caller left; what is written stays
-                continue
+            if not written.set_running_or_notify_cancel():
+                continue  # the caller left; what is written stays
             if error is None:
                 written.set_result(None)
             else:
@@ -169,7 +167,7 @@ class EventLog:
             raise OSError(errno.ENOSPC, "the disk is nearly full")
 
     def _write(self, day: str, content: bytes) -> None:
-        """Append to the day's file and sync it; a file that fails is mended and never written again."""
+        """Append to the day's file and sync it; a file that fails is never written again."""
         file = self._files.get(day) or self._open(day)
         try:
             rest = memoryview(content)
@@ -178,9 +176,7 @@ class EventLog:
             self._sync(file.descriptor)
         except OSError:
             del self._files[day]
-            os.close(
-                file.descriptor
-            )  # its lock goes too, so that `mend` takes it at the next start
+            os.close(file.descriptor)  # and its lock goes: `mend` takes the file
             raise
         file.size += len(content)
         file.written_at = self._clock()

@@ -24,9 +24,11 @@ class Caps:
 
     pair_per_client: int = 3
     """Clicks, and impressions, of a client on a document for a query."""
-    client_per_day: int = 2_000
-    """A client with more events than this is no person: none of its day counts."""
-    query_per_day: int = 100_000
+    client_events: int = 20_000
+    """A client with more events than this, or"""
+    client_clicks: int = 500
+    """with more clicks, is no person: none of its day counts."""
+    query_events: int = 100_000
     """A query's clicks and impressions beyond this are scaled down together."""
 
 
@@ -73,7 +75,8 @@ class EventCounts:
         places: set[tuple[str, ...]] = set()
         for of_client in by_client.values():
             self.events += len(of_client)
-            if len(of_client) > self.caps.client_per_day:
+            clicks = sum(event.kind == CLICK for event in of_client)
+            if len(of_client) > self.caps.client_events or clicks > self.caps.client_clicks:
                 self.of_bots += len(of_client)
                 continue
             for event in of_client:
@@ -133,7 +136,7 @@ class EventCounts:
             self.drawn_places[event.propensity] += 1
 
     def _add_query(self, key: str, of_query: Mapping[tuple[str, str], int]) -> None:
-        total, cap = sum(of_query.values()), self.caps.query_per_day
+        total, cap = sum(of_query.values()), self.caps.query_events
         for (kind, document), number in of_query.items():
             kept = -(-number * cap // total) if total > cap else number
             self.capped += number - kept

@@ -18,9 +18,11 @@ class EventSettings(BaseSettings):
     """Events of so many days up to today are learned; 0: of all days that are kept."""
     pair_per_client: int = Field(default=3, ge=1)
     """Clicks, and impressions, of one client on one document for one query that count on a day."""
-    client_per_day: int = Field(default=2_000, ge=1)
+    client_events: int = Field(default=20_000, ge=1)
     """A client with more events on a day is taken for a bot: none of its day counts."""
-    query_per_day: int = Field(default=100_000, ge=1)
+    client_clicks: int = Field(default=500, ge=1)
+    """So is one with more clicks."""
+    query_events: int = Field(default=100_000, ge=1)
     """A query's events beyond this on a day are scaled down."""
     min_clients: int = Field(default=3, ge=1)
     """A query that so many clients asked becomes a train query,"""
@@ -34,7 +36,9 @@ class EventSettings(BaseSettings):
     @property
     def caps(self) -> Caps:
         """Return what one client or query may count for."""
-        return Caps(self.pair_per_client, self.client_per_day, self.query_per_day)
+        return Caps(
+            self.pair_per_client, self.client_events, self.client_clicks, self.query_events
+        )
 
     @property
     def admission(self) -> Admission:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Tallies:
             counted = before.get(name, _Counted(Tally()))
             try:
                 self._counted[name] = self._go_on(path, counted)
-            except FileNotFoundError:  # closed or compacted just now
+            except (OSError, EOFError, zlib.error):  # closed or compacted just now, or damaged
                 self._counted[name] = counted
         return sum((each.tally for each in self._counted.values()), Tally())
 

@@ -106,6 +106,17 @@ def test_a_crash_between_the_new_file_and_the_old_ones_counts_nothing_twice(
     assert len(kept(tmp_path)) == 2
 
 
+def test_what_a_compaction_that_was_cut_off_left_is_removed(tmp_path: Path) -> None:
+    write_events(tmp_path, [event_of(0)])
+    left = tmp_path / ".2026-11-25.000000000000.0000.jsonl.gz"
+    left.write_bytes(b"half")
+
+    compact(tmp_path)
+
+    assert not left.exists()
+    assert kept(tmp_path) == [event_of(0)]
+
+
 def test_an_erased_ad_is_gone_from_the_bytes_of_all_closed_files(tmp_path: Path) -> None:
     make_key(tmp_path)
     write_events(tmp_path, [event_of(0, ad="secret-boat"), event_of(1)])

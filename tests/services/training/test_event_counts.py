@@ -12,7 +12,7 @@ from shared.events.files import PACKED, days_of, read_day
 from shared.events.record import StoredEvent
 from tests.support.events import event_of, write_events
 
-NO_CAPS = Caps(10**9, 10**9, 10**9)
+NO_CAPS = Caps(10**9, 10**9, 10**9, 10**9)
 EVENTS = st.lists(
     st.builds(
         lambda number, day, kind, query, ad, client, propensity: event_of(
@@ -82,7 +82,7 @@ def test_counts_equal_the_events_whatever_the_files_and_the_duplicates(
 def test_with_caps_too_the_order_of_events_changes_nothing(
     events: list[StoredEvent], shuffled: object
 ) -> None:
-    caps = Caps(pair_per_client=1, client_per_day=5, query_per_day=4)
+    caps = Caps(pair_per_client=1, client_events=5, client_clicks=3, query_events=4)
     other = list(events)
     shuffled.shuffle(other)  # type: ignore[attr-defined]
 
@@ -94,7 +94,7 @@ def test_with_caps_too_the_order_of_events_changes_nothing(
 
 @given(EVENTS)
 def test_a_cap_only_takes_away(events: list[StoredEvent]) -> None:
-    caps = Caps(pair_per_client=1, client_per_day=5, query_per_day=4)
+    caps = Caps(pair_per_client=1, client_events=5, client_clicks=3, query_events=4)
     free, capped = counted(*events), counted(*events, caps=caps)
 
     assert all(capped.clicks[pair] <= free.clicks[pair] for pair in capped.clicks)
@@ -112,15 +112,25 @@ def test_one_client_cannot_click_a_document_up() -> None:
     assert counts.capped == 47
 
 
-def test_a_client_past_the_cap_of_a_day_is_a_bot_on_that_day_only() -> None:
+@pytest.mark.parametrize("caps", [Caps(client_events=10), Caps(client_clicks=10)])
+def test_a_client_past_the_cap_of_a_day_is_a_bot_on_that_day_only(caps: Caps) -> None:
     events = [event_of(number, client="bot", ad=f"d{number}") for number in range(11)]
     other_day = event_of(20, client="bot", ad="d0", time="2026-11-26T12:00:00.000Z")
 
-    counts = counted(*events, other_day, event_of(30, ad="d0"), caps=Caps(client_per_day=10))
+    counts = counted(*events, other_day, event_of(30, ad="d0"), caps=caps)
 
     assert counts.pairs(CLICK) == {"fishing boat": {"d0": 2.0}}
     assert counts.of_bots == 11
     assert counts.traffic["fishing boat"].clients == {"bot", "c30"}
+
+
+def test_a_client_that_looks_at_much_and_clicks_little_is_a_person() -> None:
+    seen = [event_of(each, client="ann", kind=IMPRESSION, ad=f"d{each}") for each in range(50)]
+
+    counts = counted(*seen, event_of(99, client="ann"), caps=Caps(client_clicks=10))
+
+    assert counts.of_bots == 0
+    assert len(counts.impressions) == 50
 
 
 def test_events_without_a_client_are_capped_by_their_request() -> None:
@@ -136,7 +146,7 @@ def test_a_query_past_its_cap_is_scaled_down_and_keeps_every_pair() -> None:
     events = [event_of(number, kind=IMPRESSION) for number in range(90)]
     events += [event_of(100 + number) for number in range(9)] + [event_of(200, ad="oar")]
 
-    counts = counted(*events, caps=Caps(query_per_day=50))
+    counts = counted(*events, caps=Caps(query_events=50))
 
     assert counts.pairs(IMPRESSION) == {"fishing boat": {"boat": 45.0}}
     assert counts.pairs(CLICK) == {"fishing boat": {"boat": 5.0, "oar": 1.0}}

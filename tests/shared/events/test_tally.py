@@ -80,3 +80,10 @@ def test_a_day_after_the_moment_is_counted_like_any_other(tmp_path: Path, ends: 
 
     for moment in ("2026-11-24T12:00:00.000Z", BEFORE):
         assert Tallies(tmp_path).since(moment) == Tally(2_000, 1_000, 1_500)
+
+
+def test_a_damaged_file_hides_no_other(tmp_path: Path) -> None:
+    write_events(tmp_path, [event_of(0)])
+    (tmp_path / "2026-11-25.111111111111.0000.jsonl.gz").write_bytes(b"no gzip")
+
+    assert Tallies(tmp_path).since(BEFORE).clicks == 1
