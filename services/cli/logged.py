@@ -11,12 +11,12 @@ import orjson
 from pydantic import Field
 
 from services.cli.console import progress_bar
-from services.cli.train_queries import put_queries
 from services.training.event_counts import EventCounts
 from services.training.event_data import extend
 from services.training.event_settings import EventSettings
 from shared.clients import MappingClient
 from shared.contracts.base import Contract
+from shared.contracts.mapping import TrainQuery
 from shared.dataset import Dataset, Query, held_out_ids
 from shared.errors import Damaged, SkimError
 from shared.events.files import days_of, read_day
@@ -26,6 +26,8 @@ from shared.settings import CommonSettings
 
 CARD = "events.json"
 """In a data folder that has the log in it already."""
+_LINES = 1_000
+"""Train queries of one PUT."""
 
 
 class LogSummary(Contract):
@@ -121,7 +123,7 @@ def put_new(common: CommonSettings, queries: Sequence[Query]) -> int | None:
     train = [query for query in queries if query.split == "train"]
     try:
         with MappingClient(common.mapping_url, attempts=1) as client:
-            return put_queries(client, train)["added"]
+            return _put(client, train)
     except SkimError:
         return None
 
@@ -130,6 +132,16 @@ def write_card(folder: Path, summary: LogSummary) -> None:
     """Say in a data folder what of the log is in it."""
     content = orjson.dumps(summary.model_dump(), option=orjson.OPT_INDENT_2)
     (folder / CARD).write_bytes(content + b"\n")
+
+
+def _put(client: MappingClient, queries: Sequence[Query]) -> int:
+    added = 0
+    for start in range(0, len(queries), _LINES):
+        lines = [
+            TrainQuery(id=each.id, text=each.text) for each in queries[start : start + _LINES]
+        ]
+        added += client.put_train_queries(lines).added
+    return added
 
 
 def _counted(folder: Path, settings: EventSettings) -> tuple[EventCounts, dict[str, str | int]]:

@@ -13,7 +13,7 @@ from services.cli.console import print_json, progress_bar
 from shared.clients import MappingClient
 from shared.contracts.base import Contract
 from shared.contracts.mapping import TrainQueriesChanged, TrainQuery, TrainQueryId
-from shared.dataset import Query, read_queries, read_rows
+from shared.dataset import read_queries, read_rows
 from shared.errors import InvalidInput
 from shared.settings import CommonSettings
 
@@ -34,18 +34,6 @@ def put(
     ]
     with MappingClient(CommonSettings().mapping_url) as client:
         _change(queries, client.put_train_queries, "Putting train queries", file)
-
-
-def put_queries(client: MappingClient, queries: Sequence[Query]) -> Counter[str]:
-    """Put train queries, some at a time; return what became of them."""
-    counts: Counter[str] = Counter()
-    for start in range(0, len(queries), _LINES):
-        lines = [
-            TrainQuery(id=each.id, text=each.text) for each in queries[start : start + _LINES]
-        ]
-        changed = client.put_train_queries(lines)
-        counts.update(changed.model_dump(exclude={"version", "train_queries"}))
-    return counts
 
 
 def delete(

@@ -80,19 +80,15 @@ def train_command(
     common = CommonSettings()
     dataset = read_dataset(folder, split=split)
     asks_suite = labels is None and not clicks_only
-    summary, notes = log_in(folder), dict[str, str | int]()
+    summary = log_in(folder)
     if events and summary is None and days_of(common.events):
         logged = with_log(common, dataset, folder)
         dataset, summary = logged.dataset, logged.summary
         if asks_suite and put_new(common, logged.new) is None:
             err.print("The mapping service did not take the log's new queries.")
-    if summary is not None:
-        notes[EVENTS_UNTIL] = summary.until
     added, written = things_to_add(
         common, labels, queries, labels_only=labels_only, clicks_only=clicks_only
     )
-    if asks_suite:
-        notes[SUITE_LABELS] = sum(map(len, added.values()))
     with tempfile.TemporaryDirectory(dir=common.models) as scratch:
         encoder = common.models / "encoder"
         if fine_tune_epochs:
@@ -112,7 +108,13 @@ def train_command(
                 checkpoint=common.home / "run" / "classifiers",
             )
         bundle = bundle_model(
-            model, dataset.documents, encoder, common.bundles, version=version, notes=notes
+            model,
+            dataset.documents,
+            encoder,
+            common.bundles,
+            version=version,
+            notes=({EVENTS_UNTIL: summary.until} if summary else {})
+            | ({SUITE_LABELS: sum(map(len, added.values()))} if asks_suite else {}),
         )
     print_json(
         {
