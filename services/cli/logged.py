@@ -42,6 +42,8 @@ class LogSummary(Contract):
     damaged: int = 0
     erased: int = 0
     of_bots: int = 0
+    anonymous: int = 0
+    """Without a client, where one is needed."""
     capped: int = 0
     clicks: int = 0
     """Pairs of a query and a document, like the next two."""
@@ -86,6 +88,7 @@ def with_log(
         **facts,
         events=counts.events,
         of_bots=counts.of_bots,
+        anonymous=counts.anonymous,
         capped=counts.capped,
         clicks=len(counts.clicks),
         impressions=len(counts.impressions),

@@ -30,6 +30,8 @@ class Caps:
     """with more clicks, is no person: none of its day counts."""
     query_events: int = 100_000
     """A query's clicks and impressions beyond this are scaled down together."""
+    needs_client: bool = False
+    """Whether an event without a client counts for nothing."""
 
 
 @dataclass
@@ -54,6 +56,8 @@ class EventCounts:
     """That were given."""
     of_bots: int = 0
     """Of them, those of clients past the cap of a day."""
+    anonymous: int = 0
+    """Of them, those without a client, if one is needed."""
     capped: int = 0
     """Of them, those past a client's cap for a pair, or a query's for a day."""
     traffic: dict[str, Traffic] = field(default_factory=lambda: defaultdict(Traffic))
@@ -70,6 +74,10 @@ class EventCounts:
         by_client: dict[str, list[StoredEvent]] = defaultdict(list)
         keys: dict[str, str] = {}
         for event in events:
+            if self.caps.needs_client and not event.client:
+                self.events += 1
+                self.anonymous += 1
+                continue
             by_client[event.client or f"request {event.request}"].append(event)
         numbers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
         places: set[tuple[str, ...]] = set()

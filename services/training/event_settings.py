@@ -24,6 +24,8 @@ class EventSettings(BaseSettings):
     """So is one with more clicks."""
     query_events: int = Field(default=100_000, ge=1)
     """A query's events beyond this on a day are scaled down."""
+    needs_client: bool = False
+    """Whether events without a client count for nothing: right where every page names one."""
     min_clients: int = Field(default=3, ge=1)
     """A query that so many clients asked becomes a train query,"""
     min_days: int = Field(default=3, ge=1)
@@ -37,7 +39,11 @@ class EventSettings(BaseSettings):
     def caps(self) -> Caps:
         """Return what one client or query may count for."""
         return Caps(
-            self.pair_per_client, self.client_events, self.client_clicks, self.query_events
+            self.pair_per_client,
+            self.client_events,
+            self.client_clicks,
+            self.query_events,
+            self.needs_client,
         )
 
     @property

@@ -142,6 +142,15 @@ def test_events_without_a_client_are_capped_by_their_request() -> None:
     assert counts.traffic["fishing boat"].clients == set()
 
 
+def test_events_without_a_client_count_for_nothing_where_one_is_needed() -> None:
+    events = [event_of(0), event_of(1, client=""), event_of(2, client="", propensity=0.5)]
+
+    counts = counted(*events, caps=Caps(needs_client=True))
+
+    assert counts.pairs(CLICK) == {"fishing boat": {"boat": 1.0}}
+    assert (counts.events, counts.anonymous, counts.drawn()) == (3, 2, {})
+
+
 def test_a_query_past_its_cap_is_scaled_down_and_keeps_every_pair() -> None:
     events = [event_of(number, kind=IMPRESSION) for number in range(90)]
     events += [event_of(100 + number) for number in range(9)] + [event_of(200, ad="oar")]
