@@ -60,7 +60,7 @@ class EventDesk:
                 self._folder,
                 FileLimits(
                     bytes=settings.event_file_bytes,
-                    idle_seconds=settings.event_idle_seconds,
+                    open_seconds=settings.event_open_seconds,
                     waiting=settings.max_waiting_events,
                     reserve_bytes=settings.event_reserve_bytes,
                 ),

@@ -34,8 +34,8 @@ class FileLimits:
 
     bytes: int = 64_000_000
     """A file is closed once it is as large."""
-    idle_seconds: float = 3_600.0
-    """And when nothing was written to it for so long: only closed files are compacted and lose what is erased."""
+    open_seconds: float = 3_600.0
+    """And once it was open for so long: only closed files are compacted and lose what is erased."""
     waiting: int = 100_000
     """Events that may wait for the disk."""
     reserve_bytes: int = 500_000_000
@@ -46,7 +46,7 @@ class FileLimits:
 class _Open:
     path: Path
     descriptor: int
-    written_at: float
+    opened_at: float
     size: int = 0
 
 
@@ -179,7 +179,6 @@ class EventLog:
             os.close(file.descriptor)  # and its lock goes: `mend` takes the file
             raise
         file.size += len(content)
-        file.written_at = self._clock()
 
     def _open(self, day: str) -> _Open:
         path = self._folder / file_name(day, self._process, self._number, ends=OPEN)
@@ -197,14 +196,14 @@ class EventLog:
         return self._files[day]
 
     def _close_files(self, *, everything: bool) -> None:
-        """Close files that are large, idle, or all: renamed in one step, then let go."""
+        """Close files that are large, old, or all: renamed in one step, then let go."""
         now, limits = self._clock(), self._limits
         closed = [
             day
             for day, file in self._files.items()
             if everything
             or file.size >= limits.bytes
-            or now - file.written_at > limits.idle_seconds
+            or now - file.opened_at > limits.open_seconds
         ]
         for day in closed:
             file = self._files.pop(day)

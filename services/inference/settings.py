@@ -26,8 +26,8 @@ class InferenceSettings(ServerSettings):
     """An older event is rejected."""
     event_file_bytes: int = Field(default=64_000_000, ge=1)
     """An event file is closed once it is as large."""
-    event_idle_seconds: float = Field(default=3_600.0, gt=0)
-    """And when nothing was written to it for so long: only closed files are compacted and lose what is erased."""
+    event_open_seconds: float = Field(default=3_600.0, gt=0)
+    """And once it was open for so long: only closed files are compacted and lose what is erased."""
     event_reserve_bytes: int = Field(default=500_000_000, ge=0)
     """Of the disk that events leave free; with less, they are refused with 503 and queries are answered on."""
     explore_share: float = Field(default=0.0, ge=0, lt=1)

@@ -30,7 +30,8 @@ class Admission:
     most: int = 100_000
     """New ones in all; the most frequent are taken."""
     validation_share: float = 0.0
-    """Share of them that is validation: exploration guards training on queries that are held out of it."""
+    """Share of them that is validation: exploration guards training on queries that are held out of it. Near-duplicates
+    share a split, and those of train queries are train queries."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,13 @@ def extend(
     """
     held = {*held_out, *(query.id for query in dataset.queries if query.split != "train")}
     known = _ids_by_key(dataset.queries, held)
-    held_signatures = {signature(query.text) for query in dataset.queries if query.id in held}
-    new, left_out = _admitted(counts.traffic, known, held_signatures, admission or Admission())
+    held_signatures, train_signatures = (
+        {signature(query.text) for query in dataset.queries if (query.id in held) is is_held}
+        for is_held in (True, False)
+    )
+    admission = admission or Admission()
+    keys, left_out = _admitted(counts.traffic, known, held_signatures, admission)
+    new = [_new_query(key, train_signatures, admission.validation_share) for key in keys]
     ids = known | {query.text: query.id for query in new}
     documents = {document.id for document in dataset.documents}
     clicks, impressions, drawn = counts.pairs(CLICK), counts.pairs(IMPRESSION), counts.drawn()
@@ -102,7 +108,7 @@ def _admitted(
     known: Collection[str],
     held_signatures: Collection[tuple[str, ...]],
     admission: Admission,
-) -> tuple[list[Query], Counter[str]]:
+) -> tuple[list[str], Counter[str]]:
     left_out: Counter[str] = Counter()
     admitted: list[str] = []
     for key, of_query in traffic.items():
@@ -116,11 +122,7 @@ def _admitted(
     admitted.sort(key=lambda key: (-traffic[key].events, key))
     if surplus := len(admitted) - admission.most:
         left_out["surplus"] += max(surplus, 0)
-    new = [
-        Query(id=log_query_id(key), text=key, split=_split_of(key, admission.validation_share))
-        for key in sorted(admitted[: admission.most])
-    ]
-    return new, +left_out
+    return sorted(admitted[: admission.most]), +left_out
 
 
 def _reason_against(
@@ -140,9 +142,15 @@ def _reason_against(
     return None
 
 
-def _split_of(key: str, validation_share: float) -> Split:
-    digest = hashlib.blake2b(key.encode(), digest_size=4, person=b"split").digest()
-    return "validation" if int.from_bytes(digest) < validation_share * 2**32 else "train"
+def _new_query(
+    key: str, train_signatures: Collection[tuple[str, ...]], validation_share: float
+) -> Query:
+    """Return a query of the log; its split depends on its words only, so that it is the same in every export."""
+    words = signature(key)
+    digest = hashlib.blake2b(" ".join(words).encode(), digest_size=4, person=b"split").digest()
+    is_drawn = int.from_bytes(digest) < validation_share * 2**32
+    split: Split = "validation" if is_drawn and words not in train_signatures else "train"
+    return Query(id=log_query_id(key), text=key, split=split)
 
 
 def _added(

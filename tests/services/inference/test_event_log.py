@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.inference.event_log import EventLog, FileLimits
 from shared.errors import Unavailable
-from shared.events.files import OPEN, days_of, event_files, read_day
+from shared.events.files import days_of, event_files, read_day
 from shared.events.record import StoredEvent
 from tests.support.events import event_of
 
@@ -171,16 +171,17 @@ def test_a_file_that_is_large_is_closed(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["e0", "e1", "e2"]
 
 
-def test_a_file_that_is_idle_is_closed(tmp_path: Path) -> None:
+def test_a_file_that_was_open_for_long_is_closed_though_it_is_written_to(tmp_path: Path) -> None:
     now = [0.0]
-    log = EventLog(tmp_path, FileLimits(idle_seconds=10), clock=lambda: now[0])
-    written(log, event_of(0, time="2026-11-24T12:00:00.000Z"))
-    now[0] = 11.0
-    written(log, event_of(1))
+    log = EventLog(tmp_path, FileLimits(open_seconds=10), clock=lambda: now[0])
+    for number in range(4):
+        written(log, event_of(number))
+        now[0] += 6.0
+    written(log, event_of(4, time="2026-11-24T12:00:00.000Z"))
     log.close()
-    with_idle = [path.name for path in event_files(tmp_path) if path.suffix != OPEN]
 
-    assert [name[:10] for name in with_idle] == ["2026-11-24", DAY]
+    assert len([path for path in event_files(tmp_path) if path.name.startswith(DAY)]) == 2
+    assert len(ids(tmp_path)) == 5
 
 
 def test_two_processes_write_beside_each_other(tmp_path: Path) -> None:

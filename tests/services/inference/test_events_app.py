@@ -74,6 +74,14 @@ def test_events_are_on_disk_when_they_are_answered_for(client: TestClient, tmp_p
     assert {event.id for event in kept(tmp_path / "events")} == {"e1", "e2"}
 
 
+def test_no_file_has_the_name_of_a_client(client: TestClient, tmp_path: Path) -> None:
+    client.post("/v1/events", json=[sent(client="ann-of-kent")])
+
+    files = [path for path in (tmp_path / "events").iterdir() if path.is_file()]
+    assert len(kept(tmp_path / "events")[0].client) == 16
+    assert all(b"ann-of-kent" not in path.read_bytes() for path in files)
+
+
 def test_each_event_has_its_verdict(client: TestClient) -> None:
     lines = b"\n".join(map(orjson.dumps, [sent(), sent(), sent(id="e2", position=0)]))
 

@@ -152,5 +152,21 @@ def test_a_share_of_new_queries_may_be_validation_and_stays_so() -> None:
     }
 
 
+def test_near_duplicates_share_a_split_and_those_of_train_queries_are_train_queries() -> None:
+    admission = Admission(validation_share=0.999999)
+    found = extended(
+        *asked_by(3, "red canoe"),
+        *asked_by(3, "canoes, red"),
+        *asked_by(3, "boat fishing"),
+        admission=admission,
+    )
+
+    assert {query.text: query.split for query in found.new} == {
+        "boat fishing": "train",
+        "canoes, red": "validation",
+        "red canoe": "validation",
+    }
+
+
 def test_the_log_changes_nothing_if_it_is_empty() -> None:
     assert extended().dataset == BASE
