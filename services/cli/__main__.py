@@ -15,6 +15,7 @@ from services.cli import (
     demo,
     distill,
     evaluate,
+    events,
     gaps,
     keys,
     mapping,
@@ -51,6 +52,7 @@ app.command()(augment.augment)
 augment.labels_app.command("matrix")(matrix.matrix)
 app.add_typer(augment.labels_app, name="labels")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(events.app, name="events")
 app.command("train")(training.train_command)
 app.command()(training.publish)
 app.add_typer(ads.bundles_app, name="bundles")

@@ -70,6 +70,10 @@ class RankedAd(Contract):
     score: float
     fields: dict[str, MetadataValue] | None = None
     """Those that were asked for and that the ad has: `text`, or names of metadata."""
+    propensity: float | None = None
+    """Of an ad that was drawn at random: how probable it was in this place, once the place was drawn."""
+    slot: str | None = None
+    """Of a drawn ad: what its events must repeat."""
 
 
 class AdsResponse(Contract):
@@ -82,6 +86,8 @@ class AdsResponse(Contract):
     """Grows with every change of the ads: all of an answer is of one."""
     ads: list[RankedAd]
     took_ms: float
+    request: str = ""
+    """Names this answer: its events repeat it. Also in the header `X-Request-ID`."""
 
 
 class AdsQuery(Contract):
