@@ -155,3 +155,23 @@ def test_a_bundle_that_knows_the_log_has_nothing_new_to_learn(
 
     assert (before["clicks"], before["bundle"]) == (1, "v1")
     assert (after["clicks"], after["bundle"]) == (0, "v2")
+
+
+def test_clicks_on_an_ad_that_was_put_wait_until_the_folder_has_it(
+    common: CommonSettings, folder: Path, inference: InferenceClient
+) -> None:
+    put = Document(id="bucksaw", title="bucksaw")
+    inference.put_ads([put])
+    for user in range(3):
+        events = watch(inference.ads(QUERY), f"user {user}", put.id)
+        assert inference.send_events(events).rejected == 0
+    without = train(folder, "v2")
+
+    with (folder / "documents.jsonl").open("a", encoding="utf-8") as file:
+        file.write(put.model_dump_json() + "\n")
+    with_it = train(folder, "v3")
+    inference.reload()
+
+    assert without["events"]["unknown_documents"] == 2  # shown, and clicked
+    assert with_it["events"]["unknown_documents"] == 0
+    assert ranking_of(common)[0] == put.id
