@@ -28,13 +28,15 @@ from loadtests.queries import DEFAULT, ZipfMix
 from loadtests.service import running
 from loadtests.vectors import clustered, interpolated
 from services.inference.generation import open_generation
-from shared.ad_index import flat_index, read_vectors, recall_of
+from shared.ad_index import flat_index
 from shared.bundle import Counts, activate, current, open_bundle, write_bundle
 from shared.contracts.document import Document
 from shared.dataset import read_documents
 from shared.encoder import SentenceEncoder
 from shared.errors import SkimError
+from shared.index_choice import recall_of
 from shared.settings import CommonSettings
+from shared.vector_files import read_vectors
 
 ADS = 100_000
 _CLUSTERS, _REAL_TITLES = 500, 4_000
@@ -129,22 +131,21 @@ def publish(bundles: Path, ads: int, bundle: Path | None) -> None:
 def alone(folder: Path, queries: Sequence[str]) -> Figures:
     """Return what encoder and search take in this process, one query at a time, and how exact search is."""
     generation = open_generation(folder)
+    index, exact = generation.base.index, flat_index(read_vectors(folder))
     encode_ms, search_ms, vectors = [], [], []
     for query in queries:
         started = time.perf_counter()
         vector = generation.encoder.encode([query])
         encoded = time.perf_counter()
-        generation.base.index.search(vector, _K)
+        index.search(vector, _K)
         encode_ms.append((encoded - started) * 1000)
         search_ms.append((time.perf_counter() - encoded) * 1000)
         vectors.append(vector)
-    found = [generation.base.index.search(vector, _K)[1] for vector in vectors]
-    truth = flat_index(read_vectors(folder)).search(np.concatenate(vectors), _K)[1]
     return {
         "ads": len(generation.base.rows),
-        "index": generation.base.index.card.kind,
-        "ef": generation.base.index.card.ef,
-        "recall_at_10": round(recall_of(np.concatenate(found), truth), 4),
+        "index": index.card.kind,
+        "ef": index.card.ef,
+        "recall_at_10": round(recall_of(index, exact, np.concatenate(vectors), _K), 4),
         "encode_p50_ms": _percentile(encode_ms, 50),
         "search_p50_ms": _percentile(search_ms, 50),
     }

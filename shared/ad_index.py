@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
@@ -17,24 +16,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from shared.contracts.base import Contract
-from shared.errors import Damaged, InvalidInput, NotFound
+from shared.errors import Damaged, InvalidInput
+from shared.vector_files import Vectors, fault_of
 
-VECTORS = "vectors.npy"
 INDEX = "ads.faiss"
 
 Kind = Literal["flat", "flat_sq8", "hnsw", "hnsw_sq8"]
-FLAT_ADS = 30_000
-"""Up to so many ads an exact scan is as fast as a graph, on a CPU."""
-MIN_RECALL = 0.995
-"""Recall@10 against the exact scan that a graph must have on a sample, so that it has .99 on all that is asked."""
 _M, _EF_CONSTRUCTION = 16, 100
-_EFS = (32, 64, 128, 256, 512)
-_JUDGED_QUERIES = 200
 _EXACT_SHARE, _EXACT_ADS = 0.1, 30_000
 """Of the ads: fewer that are allowed are scanned, one by one."""
 _WIDEST_EF = 2_048
 
-Vectors = NDArray[np.float32]
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Scores and positions, each (queries, found), best first."""
 
@@ -62,9 +54,9 @@ class Allowed:
         self.count = int(np.count_nonzero(mask))
 
     @cached_property
-    def selector(self) -> faiss.IDSelector:
-        """Return it as faiss wants it."""
-        return faiss.IDSelectorBitmap(np.packbits(self.mask, bitorder="little"))
+    def bits(self) -> NDArray[np.uint8]:
+        """Return the mask with eight positions a byte, the first lowest."""
+        return np.packbits(self.mask, bitorder="little")
 
 
 class AdIndex(Protocol):
@@ -106,17 +98,17 @@ class FaissIndex:
 
     def __init__(self, index: faiss.Index, card: IndexCard) -> None:
         self.card = card
-        self._index = index
+        self.index = index
         self._is_graph = card.kind.startswith("hnsw")
         self._storage = faiss.downcast_index(index.storage) if self._is_graph else index
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return int(self.index.ntotal)
 
     @property
     def dimensions(self) -> int:
         """Return the length of the vectors."""
-        return int(self._index.d)
+        return int(self.index.d)
 
     def search(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> Found:
         """Return scores and ad positions, each (queries, min(k, ads that are allowed)), best first; see `AdIndex`."""
@@ -143,10 +135,10 @@ class FaissIndex:
 
     def search_exactly(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> Found:
         """Return what `search` may approximate; k is at most the ads that are allowed."""
-        selector = None if allowed is None else allowed.selector
-        scores, positions = self._storage.search(
-            queries, k, params=faiss.SearchParameters(sel=selector) if selector else None
-        )
+        parameters = None
+        if allowed is not None:
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(allowed.bits))
+        scores, positions = self._storage.search(queries, k, params=parameters)
         return scores, positions
 
     def vector(self, position: int) -> Vectors:
@@ -156,7 +148,7 @@ class FaissIndex:
 
     def save(self, path: Path) -> None:
         """Write the index, without its card."""
-        faiss.write_index(self._index, str(path))
+        faiss.write_index(self.index, str(path))
 
     def _is_selective(self, allowed: Allowed | None) -> bool:
         return allowed is not None and allowed.count <= min(
@@ -170,8 +162,10 @@ class FaissIndex:
         else:  # those that are not allowed are walked through as well
             share = allowed.count / len(self)
             ef = min(round(ef / share), max(_WIDEST_EF, ef))
-            parameters = faiss.SearchParametersHNSW(efSearch=ef, sel=allowed.selector)
-        scores, positions = self._index.search(queries, k, params=parameters)
+            parameters = faiss.SearchParametersHNSW(
+                efSearch=ef, sel=faiss.IDSelectorBitmap(allowed.bits)
+            )
+        scores, positions = self.index.search(queries, k, params=parameters)
         return scores, positions
 
 
@@ -191,7 +185,7 @@ def build_index(
     vectors: Vectors, kind: Kind, *, ef: int | None = None, threads: int | None = None
 ) -> FaissIndex:
     """Return an index of a kind, unjudged; see `flat_index`. Built on all cores unless told."""
-    reason = _fault(vectors)
+    reason = fault_of(vectors)
     if reason is not None:
         raise InvalidInput(f"ad vectors: {reason}")
     dimensions, metric = vectors.shape[1], faiss.METRIC_INNER_PRODUCT
@@ -212,62 +206,6 @@ def build_index(
         index.train(vectors)
     index.add(vectors)
     return FaissIndex(index, IndexCard(kind=kind, ef=ef if kind.startswith("hnsw") else None))
-
-
-def choose_index(
-    vectors: Vectors,
-    queries: Vectors | None = None,
-    *,
-    flat_ads: int = FLAT_ADS,
-    max_bytes: int | None = None,
-    threads: int | None = None,
-) -> FaissIndex:
-    """Return the cheapest index that finds what the exact scan finds: recall@10 of at least .99 (`MIN_RECALL`).
-
-    Args:
-        vectors: (ads, dimensions) float32.
-        queries: (any number, dimensions) float32 to judge with, as they are asked; ads' own vectors, disturbed, if
-            there are none.
-        flat_ads: up to so many ads are scanned.
-        max_bytes: of the vectors in memory; above that they are kept in 8 bits, if recall allows it.
-        threads: cores to build graphs with; all if absent.
-    """
-    is_large = max_bytes is not None and vectors.nbytes > max_bytes
-    kinds: Sequence[Kind] = ("flat_sq8",) if len(vectors) <= flat_ads else ("hnsw_sq8",)
-    kinds = kinds if is_large else ()
-    if len(vectors) > flat_ads:
-        kinds = (*kinds, "hnsw")
-    exact = flat_index(vectors)
-    judges = _judges(vectors) if queries is None or not len(queries) else queries
-    truth = exact.search(judges[:_JUDGED_QUERIES], 10)[1] if kinds else None
-    for kind in kinds:
-        candidate = build_index(vectors, kind, threads=threads)
-        for ef in _EFS if kind.startswith("hnsw") else (None,):
-            judged = FaissIndex(candidate._index, IndexCard(kind=kind, ef=ef))
-            assert truth is not None  # noqa: S101  (for the type: kinds is not empty)
-            found = np.concatenate(
-                [judged.search(each[None], 10)[1] for each in judges[: len(truth)]]
-            )
-            recall = recall_of(found, truth)
-            if recall >= MIN_RECALL:
-                card = IndexCard(kind=kind, ef=ef, recall_at_10=round(recall, 4))
-                return FaissIndex(candidate._index, card)
-    return exact
-
-
-def recall_of(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
-    """Return the share of `truth`, (queries, k) positions, that is in the same row of `found`."""
-    hits = sum(len(np.intersect1d(*rows)) for rows in zip(found, truth, strict=True))
-    return float(hits / truth.size) if truth.size else 1.0
-
-
-def _judges(vectors: Vectors) -> Vectors:
-    random = np.random.default_rng(0)
-    rows = vectors[random.choice(len(vectors), min(_JUDGED_QUERIES, len(vectors)), replace=False)]
-    noise = random.standard_normal(rows.shape).astype(np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True) / np.sqrt(rows.shape[1])
-    disturbed: Vectors = rows + lengths * noise
-    return disturbed
 
 
 def _nothing(rows: int, k: int) -> Found:
@@ -299,44 +237,3 @@ def read_index(folder: Path, card: IndexCard, shape: tuple[int, int]) -> FaissIn
     if (index.ntotal, index.d) != shape:
         raise Damaged(f"{path}: {(index.ntotal, index.d)} (ads, dimensions), expected {shape}")
     return FaissIndex(index, card)
-
-
-def write_vectors(folder: Path, vectors: Vectors) -> None:
-    """Write `vectors.npy` into `folder`, on disk when this returns."""
-    with (folder / VECTORS).open("wb") as file:
-        np.save(file, vectors, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_vectors(folder: Path) -> Vectors:
-    """Return the (ads, dimensions) float32 vectors in `folder`.
-
-    Raises:
-        NotFound: there is no such file.
-        Damaged: it is not a two-dimensional float32 array of finite numbers.
-    """
-    path = folder / VECTORS
-    try:
-        with path.open("rb") as file:
-            vectors = np.load(file, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise NotFound(f"{path}: no ad vectors here") from error
-    except (ValueError, EOFError) as error:
-        raise Damaged(f"{path}: not a numpy array of numbers ({error})") from error
-    reason = _fault(vectors) if isinstance(vectors, np.ndarray) else "an archive, not one array"
-    if reason is not None:
-        raise Damaged(f"{path}: {reason}")
-    checked: Vectors = vectors
-    return checked
-
-
-def _fault(vectors: NDArray[np.generic]) -> str | None:
-    """Say what keeps an array from being ad vectors; None if nothing does."""
-    if vectors.dtype != np.float32:
-        return f"type {vectors.dtype}, expected float32"
-    if vectors.ndim != 2 or 0 in vectors.shape:
-        return f"shape {vectors.shape}, expected (ads, dimensions), neither of them 0"
-    if not np.isfinite(vectors).all():
-        return "NaN or infinity among the numbers"
-    return None

@@ -30,15 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from shared.ad_index import (
-    INDEX,
-    VECTORS,
-    IndexCard,
-    choose_index,
-    read_vectors,
-    write_index,
-    write_vectors,
-)
+from shared.ad_index import INDEX, IndexCard, write_index
 from shared.bundle_facts import CANARIES, LESSONS, Canary, Lessons, ScoreCalibration
 from shared.cold_start import ColdStart
 from shared.contracts.base import ID_PATTERN, Contract, Identifier
@@ -46,6 +38,8 @@ from shared.contracts.document import Document
 from shared.dataset import read_documents, write_rows
 from shared.encoder import CARD, read_card
 from shared.errors import Conflict, Damaged, InvalidInput, NotFound
+from shared.index_choice import choose_index
+from shared.vector_files import VECTORS, read_vectors, write_vectors
 
 MANIFEST = "manifest.json"
 ENCODER = "encoder"

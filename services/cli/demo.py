@@ -23,6 +23,7 @@ from rich.table import Table
 from services.cli.augment import labels_of, upload_and_follow
 from services.cli.calibration import SourceName, calibrate_index, say
 from services.cli.console import err, out, print_json, progress_bar
+from services.cli.demo_live import post_and_find
 from services.cli.generate import card_of, read_synthetic_queries
 from services.cli.mapping import build_train_index
 from services.cli.models import SHIPPED, build_models
@@ -61,26 +62,28 @@ def demo(
     build_models(common.models, SHIPPED)
     home = _fresh_home(common)
     _step(
-        "1/6  The catalogue: documents, queries, complete truth, and the clicks a biased log would show"
+        "1/7  The catalogue: documents, queries, complete truth, and the clicks a biased log would show"
     )
     folder = _catalogue(common, home)
     dataset = read_dataset(folder)
     with _suite(home) as suite:
-        _step("2/6  Augmentation: the SLM writes queries, HNSW maps them, Redis keeps the labels")
+        _step("2/7  Augmentation: the SLM writes queries, HNSW maps them, Redis keeps the labels")
         rows, labels = _augment(suite, dataset, live)
         _step(
-            "3/6  Training and evaluation on the complete truth of held-out queries, two ways to part them"
+            "3/7  Training and evaluation on the complete truth of held-out queries, two ways to part them"
         )
         chain = Chain(suite, folder, ChainSettings(), rows=rows, labels=labels)
         results = [chain.evaluate(split, arms_named(IN_SHORT)) for split in chain.splits]
         _step(
-            "4/6  Two bundles: trained on clicks only, and on clicks + labels + synthetic queries"
+            "4/7  Two bundles: trained on clicks only, and on clicks + labels + synthetic queries"
         )
         before, after = _bundle(suite, dataset, {}, []), _bundle(suite, dataset, labels, rows)
-        _step("5/6  Answers over HTTP, before and after")
+        _step("5/7  Answers over HTTP, before and after")
         shown = _queries_to_show(dataset)
         answers = [_ask(suite, dataset, bundle, shown) for bundle in (before, after)]
-    _step("6/6  What came out")
+        _step("6/7  A new document: posted, and found by the next query")
+        post_and_find(suite)
+    _step("7/7  What came out")
     for result in results:
         out.print(as_table(result))
     _show_answers(shown, *answers)
@@ -112,7 +115,7 @@ def _fresh_home(common: CommonSettings) -> Path:
     home = common.home.resolve() / "demo"
     if (home / "run").exists():
         _run_suite_command("down", {"SKIM_HOME": str(home)})
-    for name in ("run", "redis", "mapping", "bundles", "evaluate"):
+    for name in ("run", "redis", "mapping", "bundles", "ads", "evaluate"):
         shutil.rmtree(home / name, ignore_errors=True)
     home.mkdir(parents=True, exist_ok=True)
     models = home / "models"

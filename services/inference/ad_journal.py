@@ -79,19 +79,20 @@ class Rewriter:
     ) -> None:
         self._folder, self._old, self._entries, self._size = folder, old, entries, size
         self._new = RecordFile(folder / f".new-{JOURNAL}")
+        self._head = 0
 
     def write(self) -> None:
         """Write the entries to another file."""
         self._new.path.unlink(missing_ok=True)
         self._new.append(_FORMAT)
+        self._head = self._new.size
         left = iter(self._entries.items())
         while batch := dict(islice(left, _ENTRIES_PER_RECORD)):
             self._new.append(_payload_of(batch))
 
     def replace(self) -> None:
         """Add what was appended meanwhile and put the file in place. Killed at any point, one of the two is there."""
-        if self._size:
-            self._new.extend(self._old.tail(self._size))
+        self._new.extend(self._old.tail(self._size or self._head))
         os.replace(self._new.path, self._old.path)
         flush_folder(self._folder)
 

@@ -23,6 +23,8 @@ _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 _WEIGHT = 0.05
 """Of the latest service time in the running mean."""
+_HOPE = 0.5
+"""Share of the deadline that an answer may be expected to take, since what was let in and comes late is lost for both."""
 _LONGEST_RETRY_SECONDS = 30
 
 
@@ -59,6 +61,10 @@ class Admission:
         self._running = 0
         self.service_seconds = 0.0
         """Running mean of what one function takes in its thread; 0 before the first."""
+        self.pace_seconds = 0.0
+        """Running mean of the time from one end to the next while there is a queue, which knows of all that slows the
+        process down; 0 before there was one."""
+        self._last_end: float | None = None
 
     @property
     def waiting(self) -> int:
@@ -70,7 +76,8 @@ class Admission:
         """Return how long the next one would wait for a thread, by the pace of late."""
         if self._running < self._threads:
             return 0.0
-        return (len(self._waiting) + 1) * self.service_seconds / self._threads
+        pace = max(self.pace_seconds, self.service_seconds / self._threads)
+        return (len(self._waiting) + 1) * pace
 
     async def run(
         self,
@@ -104,7 +111,7 @@ class Admission:
             result = await asyncio.get_running_loop().run_in_executor(
                 self._executor, lambda: function(*args, **kwargs)
             )
-            self._learn(self._clock() - begun)
+            self._learn(begun)
         finally:
             self._running -= 1
             self._call_next()
@@ -116,7 +123,7 @@ class Admission:
 
     def _admit(self, deadline_seconds: float) -> None:
         wait = self.wait_seconds
-        is_late = wait > 0 and wait + self.service_seconds > deadline_seconds
+        is_late = wait > 0 and wait + self.service_seconds > _HOPE * deadline_seconds
         if is_late or (self._running >= self._threads and self.waiting >= self._max_waiting):
             raise Unavailable(
                 f"the server is full: {self.waiting} requests wait already, for {wait * 1000:.0f} ms; "
@@ -159,9 +166,16 @@ class Admission:
             self._running += 1
             waiter.turn.set_result(None)
 
-    def _learn(self, seconds: float) -> None:
-        known = self.service_seconds
-        self.service_seconds = seconds if not known else known + _WEIGHT * (seconds - known)
+    def _learn(self, begun: float) -> None:
+        now = self._clock()
+        self.service_seconds = _mean(self.service_seconds, now - begun)
+        if self._last_end is not None:
+            self.pace_seconds = _mean(self.pace_seconds, now - self._last_end)
+        self._last_end = now if self._waiting else None
+
+
+def _mean(known: float, latest: float) -> float:
+    return known + _WEIGHT * (latest - known) if known else latest
 
 
 async def _watch(has_left: Callable[[], Awaitable[object]], waiter: _Waiter) -> None:

@@ -22,13 +22,14 @@ class AnswerCache:
         self._max_bytes = max_bytes
         self._answers: OrderedDict[Hashable, bytes] = OrderedDict()
         self._bytes = 0
-        self._of: tuple[object, int] = (None, 0)
+        self._of = (-1, 0)
+        """Of the generation and the version of the ads; not the generation, which is to be freed elsewhere."""
 
     def get(self, view: View, key: Hashable) -> bytes | None:
         """Return the answer to what `key` asks of this view, None if it is not kept."""
         if not self._is_of(view):
             self._answers, self._bytes = OrderedDict(), 0
-            self._of = (view.generation, view.version)
+            self._of = (view.generation.serial, view.version)
         answer = self._answers.get(key)
         if answer is not None:
             self._answers.move_to_end(key)
@@ -46,4 +47,4 @@ class AnswerCache:
             self._bytes -= len(dropped) + _ENTRY_BYTES
 
     def _is_of(self, view: View) -> bool:
-        return view.generation is self._of[0] and view.version == self._of[1]
+        return self._of == (view.generation.serial, view.version)

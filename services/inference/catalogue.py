@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from services.inference.columns import Columns
 from services.inference.generation import Generation, Segment
 from services.inference.view import View
-from shared.ad_index import choose_index
 from shared.contracts.document import Document, MetadataValue
+from shared.index_choice import choose_index
 
 _FIRST_ROWS = 64
 

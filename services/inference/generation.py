@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 
 from services.inference.columns import Columns
 from services.inference.rows import MappedLines
-from shared.ad_index import AdIndex, flat_index, read_index, read_vectors, recall_of
+from shared.ad_index import AdIndex, flat_index, read_index
 from shared.bundle import ADS, ENCODER, Manifest, verify_bundle
 from shared.bundle_facts import CANARIES, LESSONS, MIN_OVERLAP, Canary, Lessons, ScoreCalibration
 from shared.cold_start import ColdStart, cold_start_of
 from shared.contracts.document import Document, MetadataValue
 from shared.encoder import SentenceEncoder
 from shared.errors import Damaged
+from shared.vector_files import read_vectors
 
 _WARM_UP_WORDS = (1, 2, 4, 8, 16, 32)
 _METADATA = ColdStart()
@@ -83,6 +85,8 @@ class Generation:
     """Share of the classifiers in the vectors; None if the bundle does not say."""
     lessons: Rows | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    serial: int = field(default_factory=count().__next__)
+    """No other generation of this process has it, of whatever name."""
 
     @property
     def recipe(self) -> str:
@@ -220,7 +224,7 @@ def check_canaries(generation: Generation, canaries: Sequence[Canary]) -> float:
         expected = [generation.positions.get(ad_id, -1) for ad_id in canary.ads]
         vector = generation.encoder.encode([canary.query], batch_size=1)
         _, found = generation.base.index.search(vector, len(expected))
-        overlaps.append(recall_of(found, np.array([expected])))
+        overlaps.append(len(np.intersect1d(found, expected)) / len(expected))
     overlap = sum(overlaps) / len(overlaps)
     if overlap < MIN_OVERLAP:
         raise Damaged(

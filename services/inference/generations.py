@@ -18,7 +18,7 @@ from shared.bundle import activate, current, folder_of, previous, versions
 from shared.contracts.inference import Bundles, BundleSummary
 from shared.errors import Damaged, NotFound, SkimError, Starting, Unavailable
 
-_LOOK_SECONDS, _PATIENCE_SECONDS = 0.05, 60.0
+_LOOK_SECONDS, _PATIENCE_SECONDS = 0.05, 5.0
 _log = structlog.get_logger()
 
 

@@ -91,11 +91,12 @@ class LiveAds:
         return None if catalogue is None else catalogue.view
 
     def close(self) -> None:
-        """Let another process change the ads."""
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
-        self._refusal = "the ads were closed"
+        """Let another process change the ads, once a change under way is done."""
+        with self._changing:
+            self._refusal = f"{self._folder}: the ads were closed"
+            if self._lock_file is not None:
+                os.close(self._lock_file)
+                self._lock_file = None
 
     def serve(self, generation: Generation) -> View:
         """Answer from a generation with every change there is, at once; changes go on meanwhile.

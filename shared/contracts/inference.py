@@ -189,22 +189,22 @@ class InferenceInfo(Contract):
     """What the service answers from."""
 
     generation: str
-    ads_version: int
+    ads_version: int = 0
     ads: int
     encoder: str
     dimensions: int
     index: str
     """Kind of the bundle's ad index; `flat` is exact."""
-    ef: int | None
-    recall_at_10: float
+    ef: int | None = None
+    recall_at_10: float = 1.0
     """Of that index against the exact scan, where it was chosen."""
-    changed_ads: int
+    changed_ads: int = 0
     """Put or changed since the bundle: these have vectors of their own beside it."""
-    changed_index: str | None
+    changed_index: str | None = None
     """Kind of the index over most of these; None while they are compared one by one."""
-    cold_start_ads: int
+    cold_start_ads: int = 0
     """Of these, those whose vector is an embedding, since no training has seen their content."""
-    calibration: ScoreCalibration | None
+    calibration: ScoreCalibration | None = None
     """How scores become probabilities; None: scores are inner products."""
     metrics: dict[str, float]
     """What training measured when it published the bundle."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from services.augmentation.ads import AdPublisher
 from services.augmentation.app import build_app as augmentation_app
 from services.augmentation.augmenter import Augmenter
 from services.augmentation.dispatcher import Dispatcher
@@ -38,7 +39,6 @@ from services.training.embeddings import CachedEncoder
 from services.training.publish import bundle_model
 from services.training.serving_facts import serving_facts
 from services.training.train import TrainSettings
-from shared.bundle import activate
 from shared.clients import AugmentationClient, GenerationClient, InferenceClient, MappingClient
 from shared.contracts.augmentation import JobState, WrittenBefore
 from shared.contracts.document import Document
@@ -114,11 +114,6 @@ class Suite:
         model = train_on(dataset, labels, [], encoder, TRAINING, lambda done, total: None)
         facts = serving_facts(model.vectors, dataset, labels, [], encoder)
         bundle = bundle_model(model, dataset.documents, folder, self.common.bundles, facts=facts)
-        if (
-            self.inference.bundles().served is None
-        ):  # nothing serves yet: as `skim publish` does then
-            activate(self.common.bundles, bundle.name)
-            return self.inference.reload().generation
         return self.inference.activate(bundle.name).generation
 
     def labels(self) -> Pairs:
@@ -187,27 +182,29 @@ def running(
                 lambda: open_mapping(common.models, common.mapping, mapping_settings),
             )
         )
-        augmenter = Augmenter(
-            store,
-            GenerationClient("http://generation", attempts=1, transport=to_generation),
-            MappingClient("http://mapping", attempts=1, transport=to_mapping),
-            lease_seconds=60,
-        )
-        dispatcher = Dispatcher(store, ImmediateQueue(augmenter.augment), batch_size=3, seconds=60)
-        to_augmentation = start(
-            augmentation_app(AugmentationSettings.model_construct(), store, dispatcher)
-        )
         to_inference = start(
             inference_app(
                 InferenceSettings.model_construct(timeout_ms=60_000),
                 Generations(common.bundles, lambda: LiveAds(common.ads)),
             )
         )
+        inference = InferenceClient("http://inference", attempts=1, transport=to_inference)
+        augmenter = Augmenter(
+            store,
+            GenerationClient("http://generation", attempts=1, transport=to_generation),
+            MappingClient("http://mapping", attempts=1, transport=to_mapping),
+            lease_seconds=60,
+            ads=AdPublisher(store, inference),
+        )
+        dispatcher = Dispatcher(store, ImmediateQueue(augmenter.augment), batch_size=3, seconds=60)
+        to_augmentation = start(
+            augmentation_app(AugmentationSettings.model_construct(), store, dispatcher)
+        )
         yield Suite(
             common,
             store,
             AugmentationClient("http://augmentation", attempts=1, transport=to_augmentation),
-            InferenceClient("http://inference", attempts=1, transport=to_inference),
+            inference,
             to_generation,
         )
 
@@ -258,6 +255,40 @@ def test_a_label_says_which_synthetic_query_led_to_it(
     assert label.provenance.generator == "fake-1"
     assert label.provenance.min_similarity == TAU
     assert label.provenance.encoder == read_card(tiny_encoder).name
+
+
+def test_a_document_is_an_ad_at_once_and_has_its_trained_vector_with_the_next_bundle(
+    suite: Suite, dataset: Dataset
+) -> None:
+    first = replace(
+        dataset,
+        documents=[each for each in dataset.documents if each.id != "pear"],
+        clicks={query: row for query, row in CLICKS.items() if "pear" not in row},
+    )
+    suite.augmentation.post_documents(first.documents)
+    suite.publish(first, suite.labels())
+    suite.augmentation.post_documents(dataset.documents)
+
+    assert suite.inference.ads("pear", k=1).ads[0].id == "pear"
+    assert suite.inference.explain("pear", "sweet fruit").vector == "cold_start"
+    suite.publish(dataset, suite.labels())
+    explained = suite.inference.explain("pear", "sweet fruit")
+    assert explained.vector == "trained"
+    assert explained.parts is not None
+    assert explained.taught_by is not None
+    assert [click.query for click in explained.taught_by.clicks] == ["sweet fruit"]
+
+
+def test_a_deleted_ad_does_not_come_back_with_its_document_or_another_bundle(
+    suite: Suite, dataset: Dataset
+) -> None:
+    suite.augmentation.post_documents(dataset.documents)
+    suite.publish(dataset, {})
+    suite.inference.delete_ads(["pear"])
+    suite.augmentation.post_documents(dataset.documents)
+    suite.publish(dataset, {})
+
+    assert "pear" not in {ad.id for ad in suite.inference.ads("pear", k=100).ads}
 
 
 def test_what_no_click_showed_is_found_because_of_its_label(

@@ -3,19 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.ad_index import (
-    Allowed,
-    IndexCard,
-    build_index,
-    choose_index,
-    flat_index,
-    read_index,
-    read_vectors,
-    recall_of,
-    write_index,
-    write_vectors,
-)
+from shared.ad_index import Allowed, IndexCard, build_index, flat_index, read_index, write_index
 from shared.errors import Damaged, InvalidInput, NotFound
+from shared.index_choice import choose_index, recall_of
+from shared.vector_files import read_vectors, write_vectors
 
 
 def vectors_of(ads: int, dimensions: int = 8) -> np.ndarray:
@@ -143,8 +134,24 @@ def test_few_ads_are_scanned_and_many_get_a_graph_that_finds_what_the_scan_finds
     assert few.card == IndexCard(kind="flat")
     assert many.card.kind == "hnsw"
     assert many.card.recall_at_10 >= 0.99
-    truth = few.search(vectors_of(50, 16)[::-1].copy(), 10)[1]
-    assert recall_of(many.search(vectors_of(50, 16)[::-1].copy(), 10)[1], truth) > 0.95
+    assert recall_of(many, few, vectors_of(50, 16)[::-1].copy()) > 0.95
+
+
+def test_ads_of_equal_score_may_stand_for_each_other_and_no_others() -> None:
+    exact = flat_index(np.repeat(vectors_of(20), 2, axis=0))
+
+    class Shifted:
+        """Finds what lies so many positions further."""
+
+        def __init__(self, by: int) -> None:
+            self.by = by
+
+        def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+            scores, positions = exact.search(queries, k)
+            return scores, positions ^ self.by
+
+    assert recall_of(Shifted(1), exact, vectors_of(9), 1) == 1
+    assert recall_of(Shifted(2), exact, vectors_of(9), 1) == 0
 
 
 def test_where_memory_counts_vectors_are_kept_in_8_bits_if_recall_allows_it() -> None:

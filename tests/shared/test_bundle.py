@@ -4,7 +4,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.bundle import Counts, activate, current, open_bundle, write_bundle
+from shared.ad_index import IndexCard
+from shared.bundle import (
+    Counts,
+    activate,
+    current,
+    open_bundle,
+    previous,
+    verify_bundle,
+    versions,
+    write_bundle,
+)
+from shared.bundle_facts import Canary, Lessons, ScoreCalibration
+from shared.cold_start import cold_start_of
 from shared.contracts.document import Document
 from shared.encoder import EncoderCard
 from shared.errors import Conflict, Damaged, InvalidInput, NotFound
@@ -205,3 +217,70 @@ def test_a_current_that_names_no_version_is_damage(
 
     with pytest.raises(Damaged, match="current"):
         current(bundles)
+
+
+def write(bundles: Path, encoder: Path, version: str = "v1", **facts: object) -> Path:
+    return write_bundle(
+        bundles,
+        encoder=encoder,
+        ads=ADS,
+        vectors=VECTORS,
+        counts=COUNTS,
+        version=version,
+        **facts,
+    )
+
+
+def test_a_bundle_tells_what_serving_needs_beside_vectors(encoder: Path, bundles: Path) -> None:
+    facts = {
+        "cold_start": cold_start_of("title"),
+        "calibration": ScoreCalibration(slope=3.0, intercept=-1.0),
+        "canaries": [Canary(query="boat", ads=["a"])],
+        "lessons": [Lessons(synthetic_queries=["x"]), Lessons()],
+    }
+    folder = write(bundles, encoder, **facts)
+
+    manifest = verify_bundle(folder)
+    assert (manifest.format_version, manifest.index) == (2, IndexCard(kind="flat"))
+    assert (manifest.cold_start, manifest.calibration) == (
+        facts["cold_start"],
+        facts["calibration"],
+    )
+    assert {"canaries.jsonl", "lessons.jsonl"} <= set(manifest.files)
+    with pytest.raises(InvalidInput, match="1 lessons for 2 ads"):
+        write(bundles, encoder, lessons=[Lessons()], version="other")
+
+
+def test_an_index_that_the_manifest_names_must_be_there(encoder: Path, bundles: Path) -> None:
+    folder = write(bundles, encoder)
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"kind": "flat"', '"kind": "hnsw"'))
+
+    with pytest.raises(Damaged, match=r"ads\.faiss: not listed"):
+        verify_bundle(folder)
+
+
+def test_activating_remembers_the_bundle_before_and_the_same_again_does_not(
+    encoder: Path, bundles: Path
+) -> None:
+    for version in ("v1", "v2"):
+        write(bundles, encoder, version=version)
+    activate(bundles, "v1")
+    with pytest.raises(NotFound, match="before this one"):
+        previous(bundles)
+    activate(bundles, "v2")
+    activate(bundles, "v2")
+
+    assert (current(bundles).name, previous(bundles)) == ("v2", "v1")
+
+
+def test_bundles_are_listed_newest_first_without_what_cannot_be_read(
+    encoder: Path, bundles: Path
+) -> None:
+    for version in ("v1", "v2", "damaged"):
+        write(bundles, encoder, version=version)
+    (bundles / "damaged" / "manifest.json").write_text("{")
+    activate(bundles, "v1")
+
+    assert [each.version for each in versions(bundles)] == ["v2", "v1"]
+    assert versions(bundles / "nothing") == []

@@ -30,20 +30,26 @@ def changes_router(serving: Serving) -> APIRouter:
         ] = False,
     ) -> AdsChanged:
         """Add ads, or give known ids another content: a JSON list of documents or one a line, all of them or none."""
-        documents = items_of(await request.body(), Document, most)
-        return await serving.change(lambda ads: ads.put(documents, unless_deleted=unless_deleted))
+        body = (
+            await request.body()
+        )  # read in the thread of changes: parsing many would hold up queries
+        return await serving.change(
+            lambda ads: ads.put(items_of(body, Document, most), unless_deleted=unless_deleted)
+        )
 
     @router.patch("/v1/ads", openapi_extra=_ITEMS)
     async def patch(request: Request) -> AdsChanged:
         """Change parts of ads: `{"id", "title", "text", "metadata"}`, what is not named stays; unknown ids are counted."""
-        patches = items_of(await request.body(), AdPatch, most)
-        return await serving.change(lambda ads: ads.patch(patches))
+        body = await request.body()
+        return await serving.change(lambda ads: ads.patch(items_of(body, AdPatch, most)))
 
     @router.delete("/v1/ads", openapi_extra=_ITEMS)
     async def delete_many(request: Request) -> AdsChanged:
         """Take ads out: a JSON list of ids, or `{"id"}` a line; no bundle brings them back, only a PUT does."""
-        ids = [each.id for each in items_of(await request.body(), AdId, most, bare="id")]
-        return await serving.change(lambda ads: ads.delete(ids))
+        body = await request.body()
+        return await serving.change(
+            lambda ads: ads.delete([each.id for each in items_of(body, AdId, most, bare="id")])
+        )
 
     @router.delete("/v1/ads/{ad_id}")
     async def delete(ad_id: Identifier) -> AdsChanged:

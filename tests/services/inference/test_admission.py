@@ -65,15 +65,36 @@ def test_who_cannot_be_answered_in_time_is_refused_at_once() -> None:
         first = asyncio.ensure_future(gate.run(9.0, None, held))
         second = asyncio.ensure_future(gate.run(9.0, None, held))
         await until(lambda: gate.waiting == 1)
-        with pytest.raises(Unavailable, match="2000 ms; 2500 ms") as refused:
-            await gate.run(2.5, None, held)
+        with pytest.raises(Unavailable, match="2000 ms; 3500 ms") as refused:
+            await gate.run(3.5, None, held)
         assert refused.value.retry_after_seconds == 2
-        third = asyncio.ensure_future(gate.run(3.5, None, held))
+        third = asyncio.ensure_future(gate.run(6.5, None, held))
         await until(lambda: gate.waiting == 2)
         held.gate.set()
 
         await asyncio.gather(first, second, third)
         assert held.begun == 3
+        gate.close()
+
+    in_a_loop(work)
+
+
+def test_what_slows_the_process_down_beside_the_work_itself_counts() -> None:
+    async def work(clock: Clock, held: Held) -> None:
+        gate = admission(clock, service_seconds=0.001)
+        gate.pace_seconds = 2.0
+        first = asyncio.ensure_future(gate.run(9.0, None, held))
+        await until(lambda: held.begun == 1)
+        with pytest.raises(Unavailable, match="for 2000 ms"):
+            await gate.run(2.0, None, held)
+        second = asyncio.ensure_future(gate.run(9.0, None, held))
+        third = asyncio.ensure_future(gate.run(9.0, None, held))
+        await until(lambda: gate.waiting == 2)
+        clock.now = 1.0
+        held.gate.set()
+        await asyncio.gather(first, second, third)
+
+        assert gate.pace_seconds < 2.0  # two ended at the same moment: the pace is learnt
         gate.close()
 
     in_a_loop(work)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from services.inference.app import build_app
+from services.inference.live_ads import Upkeep
 from services.inference.settings import InferenceSettings
 from shared.bundle_facts import ScoreCalibration
 from shared.clients import InferenceClient
@@ -39,9 +41,12 @@ def bundle(name: str, titles: tuple[str, ...] = TITLES) -> generations.Generatio
     return generations.generation(name, ads, metrics={"recall@100": 0.5})
 
 
-def client_of(shelf: Shelf, settings: InferenceSettings | None = None) -> TestClient:
+def client_of(
+    shelf: Shelf, settings: InferenceSettings | None = None, upkeep: Upkeep | None = None
+) -> TestClient:
     settings = settings or InferenceSettings(timeout_ms=60_000)
-    return TestClient(build_app(settings, shelf.generations()), raise_server_exceptions=False)
+    app = build_app(settings, shelf.generations(upkeep))
+    return TestClient(app, raise_server_exceptions=False)
 
 
 @pytest.fixture
@@ -282,6 +287,29 @@ def test_a_change_at_fault_is_refused_whole_and_says_where(
     assert answer.status_code == 422
     assert where in answer.json()["detail"]
     assert client.get("/v1/info").json()["ads_version"] == 0
+
+
+def test_many_new_ads_get_an_index_beside_requests(shelf: Shelf) -> None:
+    with client_of(shelf, upkeep=Upkeep(recent=5)) as client:
+        ads = [{"id": f"t{number}", "title": f"thing {number}"} for number in range(9)]
+        client.put("/v1/ads", json=ads).raise_for_status()
+        infos = (client.get("/v1/info").json() for _ in range(10_000))
+        info = next(each for each in infos if each["changed_index"])
+
+        assert (info["changed_index"], info["changed_ads"], info["ads"]) == ("flat", 9, 13)
+        assert client.get("/v1/ads?query=thing 7&k=1").json()["ads"][0]["id"] == "t7"
+        assert "skim_inference_cold_start_ads 9.0" in client.get("/metrics").text
+
+
+def test_what_was_served_is_let_go_of_without_another_query(
+    client: TestClient, shelf: Shelf
+) -> None:
+    shelf.put("v2", bundle("v2"))
+    client.get("/v1/ads?query=boat").raise_for_status()
+    before = weakref.ref(client.app.state.serving.generations.view())
+    client.post("/v1/bundles/v2:activate").raise_for_status()
+
+    assert any(before() is None for _ in range(10_000) if client.get("/livez"))
 
 
 def test_filters_choose_among_the_ads(client: TestClient) -> None:

@@ -290,6 +290,16 @@ def test_what_is_appended_while_the_journal_is_written_anew_is_kept(opened: Open
     assert "before" not in again
 
 
+def test_the_first_change_is_kept_while_an_empty_journal_is_written_anew(opened: Opened) -> None:
+    ads = opened()
+    rewriter = ads._journal.rewriter({})
+    rewriter.write()
+    ads.put([ad("meanwhile")])
+    rewriter.replace()
+
+    assert "meanwhile" in found(opened(), "meanwhile")
+
+
 def test_changes_made_while_a_generation_is_loaded_are_in_it(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,85 @@
+"""Which index: the cheapest that finds what comparing with every ad finds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared.ad_index import AdIndex, FaissIndex, IndexCard, Kind, build_index, flat_index
+from shared.vector_files import Vectors
+
+FLAT_ADS = 30_000
+"""Up to so many ads an exact scan is as fast as a graph, on a CPU."""
+MIN_RECALL = 0.995
+"""Recall@10 against the exact scan that a graph must have on a sample, so that it has .99 on all that is asked."""
+_EFS = (32, 64, 128, 256, 512)
+_JUDGED_QUERIES = 200
+_TOLERANCE = 1e-5
+
+
+def choose_index(
+    vectors: Vectors,
+    queries: Vectors | None = None,
+    *,
+    flat_ads: int = FLAT_ADS,
+    max_bytes: int | None = None,
+    threads: int | None = None,
+) -> FaissIndex:
+    """Return the cheapest index that finds what the exact scan finds: recall@10 of at least .99 (`MIN_RECALL`).
+
+    Args:
+        vectors: (ads, dimensions) float32.
+        queries: (any number, dimensions) float32 to judge with, as they are asked; ads' own vectors, disturbed, if
+            there are none.
+        flat_ads: up to so many ads are scanned.
+        max_bytes: of the vectors in memory; above that they are kept in 8 bits, if recall allows it.
+        threads: cores to build graphs with; all if absent.
+    """
+    exact = flat_index(vectors)
+    judges = _judges(vectors) if queries is None or not len(queries) else queries
+    judges = judges[:_JUDGED_QUERIES]
+    for kind in _kinds(vectors, flat_ads, max_bytes):
+        candidate = build_index(vectors, kind, threads=threads)
+        for ef in _EFS if kind.startswith("hnsw") else (None,):
+            judged = FaissIndex(candidate.index, IndexCard(kind=kind, ef=ef))
+            recall = recall_of(judged, exact, judges)
+            if recall >= MIN_RECALL:
+                card = IndexCard(kind=kind, ef=ef, recall_at_10=round(recall, 4))
+                return FaissIndex(candidate.index, card)
+    return exact
+
+
+def recall_of(index: AdIndex, exact: AdIndex, queries: Vectors, k: int = 10) -> float:
+    """Return the share of the `k` ads found, query by query, that are as good as the exact ones.
+
+    Ads of equal score may stand for each other: catalogues have titles twice.
+
+    Args:
+        index: judged.
+        exact: of the same ads.
+        queries: (any number, dimensions) float32.
+        k: ads of a query.
+    """
+    scores, _ = exact.search(queries, k)
+    hits = 0
+    for query, best in zip(queries, scores, strict=True):
+        _, positions = index.search(query[None], k)
+        found = np.array([query @ exact.vector(place) for place in positions[0].tolist()])
+        hits += int((found >= best[-1] - _TOLERANCE * abs(best[-1])).sum())
+    return hits / scores.size if scores.size else 1.0
+
+
+def _kinds(vectors: Vectors, flat_ads: int, max_bytes: int | None) -> list[Kind]:
+    """Return the kinds that may do, the cheapest first; the exact scan always does."""
+    is_large = max_bytes is not None and vectors.nbytes > max_bytes
+    if len(vectors) <= flat_ads:
+        return ["flat_sq8"] if is_large else []
+    return ["hnsw_sq8", "hnsw"] if is_large else ["hnsw"]
+
+
+def _judges(vectors: Vectors) -> Vectors:
+    random = np.random.default_rng(0)
+    rows = vectors[random.choice(len(vectors), min(_JUDGED_QUERIES, len(vectors)), replace=False)]
+    noise = random.standard_normal(rows.shape).astype(np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True) / np.sqrt(rows.shape[1])
+    disturbed: Vectors = rows + lengths * noise
+    return disturbed
