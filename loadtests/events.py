@@ -149,7 +149,7 @@ def _over_http(home: Path, seconds: float) -> Figures:
     with ExitStack() as stack:
         addresses = {
             name: stack.enter_context(
-                running("inference", home, settings={"explore_share": share, "explore_seed": 0})
+                running("inference", home, settings=_drawing_share(share))
             )
             for name, share in _SHARES.items()
         }
@@ -180,6 +180,10 @@ def _over_http(home: Path, seconds: float) -> Figures:
         "post_c16_p99_ms": _percentile(many.latencies_ms, 99),
         "errors": errors,
     }
+
+
+def _drawing_share(share: float) -> dict[str, str]:
+    return {"SKIM_INFERENCE_EXPLORE_SHARE": str(share), "SKIM_INFERENCE_EXPLORE_SEED": "0"}
 
 
 def _beside(

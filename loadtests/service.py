@@ -24,7 +24,7 @@ def running(
     home: Path,
     *,
     start_seconds: float = 60.0,
-    settings: Mapping[str, str | int | float] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, int]]:
     """Start `services.NAME`, give its address once it is ready, stop it at the end.
 
@@ -32,7 +32,7 @@ def running(
         name: folder of the service.
         home: its SKIM_HOME.
         start_seconds: how long it may take to be ready.
-        settings: of the service, by name.
+        settings: further environment variables.
 
     Raises:
         Unavailable: it stopped or was not ready in time; the message has its last words.
@@ -42,9 +42,7 @@ def running(
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(f"{prefix}_")
     } | {"SKIM_HOME": str(home), f"{prefix}_HOST": HOST, f"{prefix}_PORT": str(port)}
-    environment |= {
-        f"{prefix}_{name}".upper(): str(value) for name, value in (settings or {}).items()
-    }
+    environment |= settings or {}
     log = home / f"{name}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603
