@@ -148,9 +148,7 @@ def _over_http(home: Path, seconds: float) -> Figures:
     errors = 0
     with ExitStack() as stack:
         addresses = {
-            name: stack.enter_context(
-                running("inference", home, settings=_drawing_share(share))
-            )
+            name: stack.enter_context(running("inference", home, settings=_drawing_share(share)))
             for name, share in _SHARES.items()
         }
         for address in addresses.values():
