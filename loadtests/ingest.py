@@ -34,12 +34,13 @@ _BLOCK_LINES = 1_000
 _SAMPLE_SECONDS = 0.02
 _TIMEOUT_SECONDS = 3_600.0
 _MEBIBYTE = 2**20
+_MOST_GROWTH = 1.1
 
 Figures = dict[str, str | int | float | None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and save where asked; 1 if an error of ours stopped it."""
+    """Measure, print, and save where asked; 1 if an error of ours stopped it or memory grew with the upload."""
     options = _options(arguments)
     try:
         figures = measure(options.documents)
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.save:
         command = f"python -m loadtests.ingest --json --documents {options.documents}"
         results.save("ingest", figures, command=command)
-    return 0
+    return int(not is_flat(figures))
 
 
 def measure(documents: int) -> Figures:
@@ -114,6 +115,12 @@ def figures_of(documents: int, seconds: float, samples: Sequence[int]) -> Figure
         "api_rss_mb_after_a_tenth": round(max(early) / _MEBIBYTE, 1),
         "api_peak_rss_mb": round(max(samples) / _MEBIBYTE, 1),
     }
+
+
+def is_flat(figures: Figures) -> bool:
+    """Return whether the service's memory grew by no more than a tenth after the first tenth of the upload."""
+    early, peak = figures["api_rss_mb_after_a_tenth"], figures["api_peak_rss_mb"]
+    return float(peak or 0) <= _MOST_GROWTH * float(early or 0)
 
 
 def blocks(prefix: str, documents: int) -> Iterator[bytes]:

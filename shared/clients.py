@@ -316,14 +316,14 @@ class AugmentationClient(ServiceClient):
 
     def upload_documents(
         self, lines: Callable[[], Iterable[bytes]], key: str, generator: str = ""
-    ) -> tuple[AcceptedJob, bool]:
-        """Hand in any number of documents as one job; return it, and whether it was accepted before.
+    ) -> AcceptedJob:
+        """Hand in any number of documents as one job.
 
         A try that breaks off is repeated from the first line; what has arrived is not stored twice.
 
         Args:
             lines: gives the same `UploadedDocument`s each time, one a line without its end.
-            key: names this very upload, in this process and in others.
+            key: names this very upload; the same lines under it are the same job.
             generator: wrote the synthetic queries that lines bring.
 
         Raises:
@@ -339,7 +339,7 @@ class AugmentationClient(ServiceClient):
 
     def _upload(
         self, lines: Callable[[], Iterable[bytes]], key: str, generator: str
-    ) -> tuple[AcceptedJob, bool]:
+    ) -> AcceptedJob:
         try:
             response = self._http.post(
                 "/v1/documents",
@@ -353,8 +353,7 @@ class AugmentationClient(ServiceClient):
                 f"({error or type(error).__name__})"
             ) from error
         _raise_unless_success(response)
-        is_replay = "idempotent-replayed" in response.headers
-        return AcceptedJob.model_validate_json(response.content), is_replay
+        return AcceptedJob.model_validate_json(response.content)
 
     def cancel(self, job_id: str) -> Job:
         """Have nothing more of a job worked on."""
@@ -393,7 +392,7 @@ class AugmentationClient(ServiceClient):
         return self._call(ReplayedDeadLetters, "POST", "/v1/dead-letters:replay", body=body)
 
     def purge_dead_letters(self, document_ids: Sequence[str] = ()) -> int:
-        """Forget dead letters, all if none is named (at most 1,000); return how many."""
+        """Forget dead letters, at most 100 that are named or all; return how many."""
         params = {"document_id": list(document_ids)} if document_ids else None
         purged = self._call(PurgedDeadLetters, "DELETE", "/v1/dead-letters", params=params)
         return purged.purged

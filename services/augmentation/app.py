@@ -18,7 +18,7 @@ from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.metrics import AugmentationMetrics, StoreCollector
 from services.augmentation.routes.dead_letters import dead_letter_routes
 from services.augmentation.routes.documents import intake_routes, is_upload
-from services.augmentation.routes.jobs import Seats, job_routes
+from services.augmentation.routes.jobs import job_routes
 from services.augmentation.settings import AugmentationSettings
 from shared.contracts.augmentation import (
     MAX_DOCUMENTS_PER_REQUEST,
@@ -72,7 +72,7 @@ def build_app(
     )
 
     app.include_router(intake_routes(settings, store, dispatcher, metrics))
-    app.include_router(job_routes(settings, store, Seats(settings.max_event_streams)))
+    app.include_router(job_routes(settings, store))
     app.include_router(_changes(store, ads))
     app.include_router(_readings(store))
     app.include_router(dead_letter_routes(store, dispatcher))

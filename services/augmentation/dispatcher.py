@@ -61,10 +61,10 @@ class Dispatcher:
     def sweep(self, limit: int) -> int:
         """Queue again what waits and is in nobody's hands; return how many documents.
 
-        Where the queue is long already, a tenth of the limit is: most of what lies there for long has not
-        lost its message but waits behind the others, and what has lost it would stand behind them too.
+        Where the queue is long already, one batch is: most of what lies there for long has not lost its
+        message but waits behind the others, and what has lost it would stand behind them too.
         """
-        room = max(limit - self._queue.waiting() * self._batch_size, limit // 10, 1)
+        room = max(limit - self._queue.waiting() * self._batch_size, self._batch_size)
         claimed = self._store.claim(
             room, _CLAIM_SECONDS, max(self._seconds, self._longest_seconds)
         )

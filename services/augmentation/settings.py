@@ -31,7 +31,7 @@ class AugmentationSettings(ServerSettings):
     times as often while the process lives."""
     queue_seconds: int = Field(default=120, ge=1)
     """A document that lies on the queue for longer is put there again, in case its message was lost.
-    Where the backlog is simply longer, that costs a message that finds nothing to do."""
+    Where the backlog is simply longer, that costs a message a sweep that finds nothing to do."""
     sweep_seconds: float = Field(default=10.0, gt=0)
     """Pause between two looks for documents in nobody's hands."""
     sweep_documents: int = Field(default=1_000, ge=1)
@@ -46,6 +46,8 @@ class AugmentationSettings(ServerSettings):
     is posted later does not stand behind all of them."""
     max_line_bytes: int = Field(default=2_000_000, ge=1_000)
     """A longer line of an upload is refused. An upload itself may have any length."""
+    max_uploads: int = Field(default=32, ge=1)
+    """Uploads at a time, each of which may hold a line in memory; the next is answered 503."""
     upload_chunk_bytes: int = Field(default=65_536, ge=1)
     """Of an upload that are staged in one step of Redis."""
     upload_idle_seconds: float = Field(default=30.0, gt=0)

@@ -14,6 +14,7 @@ import structlog
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.document_lines import chunk_of
 from services.augmentation.line_reader import LineReader, Lines
+from services.augmentation.seats import Seats
 from services.augmentation.settings import AugmentationSettings
 from shared.contracts.augmentation import Job
 from shared.errors import Expired, Full, InvalidInput, Unavailable
@@ -56,6 +57,7 @@ class Uploads:
         self._store = store
         self._dispatcher = dispatcher
         self._settings = settings
+        self._seats = Seats(settings.max_uploads, "uploads")
 
     async def receive(
         self, body: AsyncIterator[bytes], key: str | None, generator: str
@@ -73,9 +75,16 @@ class Uploads:
             InFlight: an upload with the key is under way.
             InvalidInput: the key came with another stream, or no line is a document.
             Conflict: the upload went into other hands, since this one was silent for too long.
-            Unavailable: the store does not answer, or has no room; then nothing is kept.
+            Unavailable: the store does not answer, or has no room, and then nothing is kept; or there are
+                too many uploads.
             Expired: the stream brought nothing for too long.
         """
+        with self._seats.taken():
+            return await self._receive(body, key, generator)
+
+    async def _receive(
+        self, body: AsyncIterator[bytes], key: str | None, generator: str
+    ) -> tuple[Job, bool]:
         stream = _patiently(body, self._settings.upload_idle_seconds)
         hold = Hold(
             uuid.uuid4().hex,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from shared.clients import AugmentationClient, GenerationClient
 from shared.contracts.augmentation import FINAL_STATES, Job, JobState, UploadedDocument
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Pairs, write_pairs, write_rows
+from shared.dataset import Pairs, write_lines, write_pairs, write_rows
 from shared.settings import CommonSettings
 
 _POLL_SECONDS = 0.5
@@ -36,7 +36,8 @@ def augment(
 ) -> None:
     """Hand every document of a file to the running suite as one job, and wait for the labels.
 
-    Stopped or broken off, run it again: it goes on where it was. What failed before is tried again.
+    Stopped or broken off, run it again: it goes on where it was. Run again at the end it tries again what failed;
+    documents that have their labels cost nothing.
     """
     common = CommonSettings()
     written = {row.document_id: row for row in read_synthetic_queries(queries)} if queries else {}
@@ -46,7 +47,12 @@ def augment(
         progress_bar("Augmenting") as advance,
     ):
         job = upload_and_follow(
-            client, lambda: read_described(documents, common), generator, written, advance
+            client,
+            lambda: read_described(documents, common),
+            generator,
+            written,
+            advance,
+            common.home / "run",
         )
     print_json(summary_of(job))
     if job.state is not JobState.DONE or job.refused:
@@ -117,11 +123,9 @@ def upload_and_follow(
     generator: str,
     written: Mapping[str, SyntheticQueries],
     advance: Advance,
+    folder: Path,
 ) -> Job:
     """Hand documents in as one job, and return it when it is over.
-
-    The same documents are one job, however often this is called; where that did not end well, they are
-    handed in again, and those that have their labels cost nothing.
 
     Args:
         client: of the augmentation service.
@@ -129,27 +133,29 @@ def upload_and_follow(
         generator: the name under which `written` is handed in.
         written: document id -> synthetic queries made before.
         advance: told how many documents are over.
+        folder: keeps the key of an upload until its job is over, so that after a kill the same
+            documents are the same job.
     """
 
     def lines() -> Iterator[bytes]:
         return (_line_of(each, written.get(each.id)) for each in documents())
 
-    digest = _digest_of(lines())
-    for attempt in count():
-        accepted, is_known = client.upload_documents(lines, f"{digest}-{attempt}", generator)
-        job = client.job(accepted.id)
-        if not (is_known and job.state in FINAL_STATES and job.state is not JobState.DONE):
-            return _follow(client, job, advance)
-    raise AssertionError("unreachable: some attempt is the first")
-
-
-def _follow(client: AugmentationClient, job: Job, advance: Advance) -> Job:
-    advance(job.done + job.failed, job.documents)
-    while job.state not in FINAL_STATES:
-        time.sleep(_POLL_SECONDS)
-        job = client.job(job.id)
-        advance(job.done + job.failed, job.documents)
+    kept = folder / f"augment-{_digest_of(lines())[:16]}.key"
+    if not kept.exists():
+        write_lines(kept, [uuid.uuid4().hex])
+    accepted = client.upload_documents(lines, kept.read_text().strip(), generator)
+    job = _follow(client, accepted.id, advance)
+    kept.unlink(missing_ok=True)
     return job
+
+
+def _follow(client: AugmentationClient, job_id: str, advance: Advance) -> Job:
+    while True:
+        job = client.job(job_id)
+        advance(job.done + job.failed, job.documents)
+        if job.state in FINAL_STATES:
+            return job
+        time.sleep(_POLL_SECONDS)
 
 
 def _line_of(document: Document, written: SyntheticQueries | None) -> bytes:

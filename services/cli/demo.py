@@ -194,7 +194,9 @@ def _augment(
             if not documents:
                 continue
             with progress_bar(title) as advance:
-                job = upload_and_follow(client, partial(iter, documents), name, before, advance)
+                job = upload_and_follow(
+                    client, partial(iter, documents), name, before, advance, suite.home / "run"
+                )
             if job.failed or job.refused:
                 first = next(iter([*job.errors.items(), *job.refusals]))
                 raise SkimError(f"{job.failed + job.refused} documents failed, the first: {first}")

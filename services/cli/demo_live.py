@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from services.cli.augment import post_and_follow
+from services.cli.augment import upload_and_follow
 from services.cli.console import out, progress_bar
 from shared.clients import AugmentationClient, GenerationClient, InferenceClient
 from shared.contracts.document import Document
@@ -25,7 +23,6 @@ def post_and_find(suite: CommonSettings) -> None:
     Raises:
         SkimError: its job failed, or no query finds it.
     """
-    journal: Path = suite.home / "run" / "demo-live.jsonl"
     with (
         GenerationClient(suite.generation_url) as generation,
         AugmentationClient(suite.augmentation_url) as augmentation,
@@ -33,10 +30,11 @@ def post_and_find(suite: CommonSettings) -> None:
     ):
         name = generation.info().generator
         with progress_bar(f"Post {NEW.title!r}, which is in no bundle") as advance:
-            jobs = post_and_follow(augmentation, [NEW], name, [], advance, journal)
-        journal.unlink()
-        if any(job.errors for job in jobs):
-            raise SkimError(f"the document failed: {jobs[0].errors}")
+            job = upload_and_follow(
+                augmentation, lambda: [NEW], name, {}, advance, suite.home / "run"
+            )
+        if job.errors:
+            raise SkimError(f"the document failed: {job.errors}")
         answer = inference.ads(QUERY, _ADS)
         place = next((n for n, ad in enumerate(answer.ads, start=1) if ad.id == NEW.id), None)
         if place is None:

@@ -17,6 +17,8 @@ from shared.contracts.synthetic_queries import WrittenQueries
 
 MAX_REFUSALS = 100
 """Refused lines of an upload that are kept with their reason."""
+MAX_ERRORS = 1_000
+"""Of a job that are shown with it; a request has no more documents, an upload may."""
 OTHER_BODY = "the Idempotency-Key was used before with another body"
 UNDER_WAY = "an upload with this Idempotency-Key is under way"
 LOST = "the upload is in other hands by now"

@@ -24,6 +24,7 @@ from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
+from shared.store.intake import MAX_ERRORS
 from shared.store.memory_intake import Kept, MemoryIntake
 from shared.store.memory_work import NO_LEASE, MemoryWork, by_job
 from shared.store.protocols import Followed, Page, Remap, Revision, Stored
@@ -92,7 +93,9 @@ class MemoryStore(MemoryIntake, MemoryWork):
                     "done": job.done + (error is None),
                     "failed": job.failed + (error is not None),
                     "labels": job.labels + (labels if error is None else 0),
-                    "errors": job.errors if error is None else {**job.errors, document_id: error},
+                    "errors": job.errors
+                    if error is None or len(job.errors) >= MAX_ERRORS
+                    else {**job.errors, document_id: error},
                 }
             )
             self._judge(job_id)

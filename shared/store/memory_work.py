@@ -125,8 +125,10 @@ class MemoryWork:
             tries = self._tries.get(entry)
             if tries is None or tries.owner != owner:
                 continue
-            if entry in self._waiting:
-                self._waiting[entry] = self._now() + timedelta(seconds=seconds)
+            if entry not in self._waiting:
+                del self._tries[entry]
+                continue
+            self._waiting[entry] = self._now() + timedelta(seconds=seconds)
             found.append((entry, self._disown(entry)))
         return found
 

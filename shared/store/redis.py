@@ -28,6 +28,7 @@ from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import Conflict, Full, InvalidInput, NotFound, Unavailable
 from shared.store import keys, records, scripts
+from shared.store.intake import MAX_ERRORS
 from shared.store.protocols import (
     MAX_SEEN_OF_A_QUERY,
     Followed,
@@ -380,13 +381,15 @@ class RedisStore(RedisIntake, RedisWork):
             pipeline = self._redis.pipeline()
             for job_id in job_ids:
                 pipeline.hgetall(keys.JOB + job_id)
-                pipeline.hgetall(keys.ERRORS + job_id)
+                pipeline.hscan(keys.ERRORS + job_id, count=MAX_ERRORS)
                 pipeline.lrange(keys.REFUSALS + job_id, 0, -1)
             found = pipeline.execute()
         return [
-            records.job_of(job_id, *rows)
-            for job_id, *rows in zip(job_ids, found[::3], found[1::3], found[2::3], strict=True)
-            if rows[0]
+            records.job_of(job_id, record, some[1], refusals)
+            for job_id, record, some, refusals in zip(
+                job_ids, found[::3], found[1::3], found[2::3], strict=True
+            )
+            if record
         ]
 
     @contextmanager

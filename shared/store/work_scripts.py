@@ -11,12 +11,16 @@ from shared.store.scripts import reading, working, writing
 _TRIES = """
 local function keep_try(entry, try) call('HSET', TRIES, entry, cjson.encode(try)) end
 local function let_go(job, id, owner, ends)
-  -- Returns the try if it was the owner's.
+  -- Returns the try if it was the owner's and the document waits.
   local entry = job .. '/' .. id
   local try = read_try(entry)
   if not try or try.owner ~= owner then return nil end
+  if not call('ZSCORE', WAITING, entry) then
+    call('HDEL', TRIES, entry)
+    return nil
+  end
   try.owner = ''
-  call('ZADD', WAITING, 'XX', ends, entry)
+  call('ZADD', WAITING, ends, entry)
   return try, entry
 end
 """

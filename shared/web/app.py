@@ -26,6 +26,7 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
         401: "A key is needed, and none that is known here was sent",
         403: "The key has not the scope that is needed",
         404: "Nothing under that name",
+        409: "It clashes with what is already there",
         413: "The body is too large",
         415: "The body is packed (Content-Encoding)",
         422: "The input is at fault; `errors` says where",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -61,6 +62,7 @@ _TYPES: Mapping[type[SkimError], str] = {
     Unavailable: "unavailable",
     Damaged: "damaged",
 }
+_PARAMETER = re.compile(r"\{[^}]*\}")
 _UNEXPECTED = "Something went wrong here; the log has the details."
 _CHALLENGE = 'Bearer realm="skim", Basic realm="skim (any name, a key as the password)"'
 _log = structlog.get_logger()
@@ -105,7 +107,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers or {})
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["allow"] = ", ".join(_methods_of(app, request)) or headers["allow"]
         return problem(
@@ -162,13 +164,15 @@ def _kind_of(status: int) -> str:
 
 
 def _methods_of(app: FastAPI, request: Request) -> list[str]:
-    """Return the methods of all routes at the request's path; Starlette names those of the first only."""
+    """Return the methods of the path that was asked for; Starlette names those of its first route only.
+
+    Of several paths that fit, the one with most text of its own is meant: `/v1/jobs/{id}:cancel` rather than
+    `/v1/jobs/{id}`.
+    """
     paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
-    asked = request.url.path
-    if asked in paths:
-        return sorted(map(str.upper, paths[asked]))
-    there = [paths[path] for path in paths if compile_path(path)[0].match(asked)]
-    return sorted({method.upper() for operations in there for method in operations})
+    fitting = [path for path in paths if compile_path(path)[0].match(request.url.path)]
+    meant = max(fitting, key=lambda path: len(_PARAMETER.sub("", path)), default=None)
+    return sorted(map(str.upper, paths[meant])) if meant else []
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ def main() -> int:
     if unknown := [name for name in names if name not in ROWS]:
         sys.stderr.write(f"no such row: {', '.join(unknown)}; expected of {', '.join(ROWS)}\n")
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     folder = Path(options.folder or tempfile.mkdtemp(prefix="skim-chaos-"))
     rows = []
     for figures in run_rows(names, options.documents, folder):

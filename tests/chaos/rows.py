@@ -30,6 +30,7 @@ class Row:
         apis: processes of the augmentation service.
         sweepers: processes of the sweeper.
         seconds: faults go on for so long, however many; 0: `times` says it.
+        seconds_per_fault: documents are posted for so long, times the number of faults.
         share: of ordinary documents, in multiples of the asked number.
     """
 
@@ -40,6 +41,7 @@ class Row:
     apis: int = 1
     sweepers: int = 1
     seconds: float = 0.0
+    seconds_per_fault: float = 2.5
     share: int = 1
     pause_seconds: float = 0.6
 
@@ -133,7 +135,7 @@ ROWS: Mapping[str, Row] = {
     "worker_group_kill": Row(_worker_group_kill, 8),
     "pool_child_kill": Row(_pool_child_kill, 8),
     "redis_kill": Row(_redis_kill, 6),
-    "worker_term": Row(_worker_term, 6),
+    "worker_term": Row(_worker_term, 6, seconds_per_fault=10.0),
     "generation_down": Row(_generation_down, 4),
     "mapping_down": Row(_mapping_down, 4),
     "message_dropped": Row(_message_dropped, 12),

@@ -18,7 +18,6 @@ from tests.chaos.suite import Suite
 
 Figures = dict[str, str | int | float | bool]
 _SETTLE_SECONDS = 180.0
-_POST_SECONDS_PER_FAULT = 2.5
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def _run(row: Row, number: int, folder: Path) -> Outcome:
     documents[middle:middle] = row.poison  # among neighbours, not in a batch of their own
     began = time.monotonic()
     with Suite(folder, apis=row.apis, sweepers=row.sweepers) as suite:
-        lasts = row.seconds or row.times * _POST_SECONDS_PER_FAULT
+        lasts = row.seconds or row.times * row.seconds_per_fault
         poster = Poster(suite, documents, lasts)
         poster.start()
         try:

@@ -79,7 +79,7 @@ def upload_with(service: Service, server: RedisServer, fault: Callable[[], None]
 def upload_again(service: Service, store: RedisStore) -> None:
     """Upload as `skim augment` does, and see that every document was taken in once."""
     with AugmentationClient(service.url) as client:
-        job, _ = client.upload_documents(lambda: LINES, "k1")
+        job = client.upload_documents(lambda: LINES, "k1")
     counts = store.counts()
     assert (job.documents, job.refused) == (DOCUMENTS, 0)
     assert (counts.documents, counts.accepted, counts.waiting) == (DOCUMENTS,) * 3

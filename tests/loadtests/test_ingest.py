@@ -1,6 +1,6 @@
 import pytest
 
-from loadtests.ingest import blocks, figures_of
+from loadtests.ingest import blocks, figures_of, is_flat
 from shared.contracts.augmentation import UploadedDocument
 
 _MEBIBYTE = 2**20
@@ -33,3 +33,10 @@ def test_a_run_too_short_to_be_watched_has_figures_too() -> None:
     figures = figures_of(1, 0.001, [_MEBIBYTE])
 
     assert figures["api_rss_mb_after_a_tenth"] == figures["api_peak_rss_mb"] == 1.0
+
+
+@pytest.mark.parametrize(("last", "expected"), [(100, True), (109, True), (120, False)])
+def test_memory_that_grows_with_the_upload_is_noticed(last: int, expected: bool) -> None:
+    samples = [each * _MEBIBYTE for each in (80, 100, *[100] * 17, last)]
+
+    assert is_flat(figures_of(1, 1.0, samples)) is expected

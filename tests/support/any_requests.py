@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -88,24 +89,32 @@ def _as_lines(_: object, value: Any) -> bytes:  # noqa: ANN401  (anything JSON c
 
 @schemathesis.hook("before_call")
 def _keep_unwritten_rules(_: object, case: schemathesis.Case, kwargs: object) -> None:
-    """Make a body keep the rules that JSON Schema has no words for; what breaks the others still does.
+    """Make a request keep the rules that JSON Schema has no words for; what breaks the others still does.
 
-    What has an id has one of its own, evidence is of every query or of none, and queries are of documents
-    that are there.
+    A cursor is one that was given, an idempotency key is used once, what has an id has one of its own,
+    queries are of documents that are there, evidence is of every query or of none.
     """
-    body = case.body
-    if isinstance(body, list):
-        _told_apart(body)
-    if not isinstance(body, dict):
-        return
-    ids = _told_apart(body.get("documents"))
-    for name, within in (("known_queries", body), ("queries", body.get("synthetic_queries"))):
-        if isinstance(within, dict) and isinstance(within.get(name), dict):
-            within[name] = dict(zip(ids, within[name].values(), strict=False))
-    for each in _dictionaries(body):
+    if case.query:
+        case.query.pop("cursor", None)
+    if case.headers and "idempotency-key" in case.headers:
+        case.headers["idempotency-key"] = uuid.uuid4().hex
+    if isinstance(case.body, dict) and "documents" in case.body:
+        _name_known_documents(case.body, _told_apart(case.body["documents"]))
+    else:
+        rows = case.body if isinstance(case.body, list) else [case.body]
+        _told_apart(rows)
+        for row in _dictionaries(rows):
+            row.pop("synthetic_queries", None)  # of a line: its generator is named beside it
+    for each in _dictionaries(case.body):
         queries, evidence = each.get("queries"), each.get("evidence")
         if isinstance(queries, list) and isinstance(evidence, list) and evidence:
             each["evidence"] = (evidence * len(queries))[: len(queries)]
+
+
+def _name_known_documents(body: dict[str, Any], ids: list[str]) -> None:
+    for name, within in (("known_queries", body), ("queries", body.get("synthetic_queries"))):
+        if isinstance(within, dict) and isinstance(within.get(name), dict):
+            within[name] = dict(zip(ids, within[name].values(), strict=False))
 
 
 def _told_apart(rows: Any) -> list[str]:  # noqa: ANN401

@@ -118,7 +118,7 @@ def intake_routes(
             metrics.accepted.inc(job.documents)
         taking = asyncio.create_task(uploads.take_in(job.id))
         return StreamingResponse(
-            _once_taken_in(taking, AcceptedJob.model_validate(job.model_dump())),
+            once_taken_in(taking, AcceptedJob.model_validate(job.model_dump())),
             status_code=202,
             media_type="application/json",
             headers=_headers_of(job, is_replay),
@@ -164,10 +164,12 @@ def intake_routes(
     return router
 
 
-async def _once_taken_in(taking: asyncio.Task[None], answer: AcceptedJob) -> AsyncIterator[str]:
+async def once_taken_in(
+    taking: asyncio.Task[None], answer: AcceptedJob, patience_seconds: float = _PATIENCE_SECONDS
+) -> AsyncIterator[str]:
     """Yield the answer when the documents can be read, and white space meanwhile: it may take minutes."""
     while not taking.done():
-        await asyncio.wait({taking}, timeout=_PATIENCE_SECONDS)
+        await asyncio.wait({taking}, timeout=patience_seconds)
         if not taking.done():
             yield "\n"
     taking.result()

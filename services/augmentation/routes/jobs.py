@@ -11,33 +11,15 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from services.augmentation.events import events_of
+from services.augmentation.seats import Seats
 from services.augmentation.settings import AugmentationSettings
 from shared.contracts.augmentation import Job, Jobs
-from shared.errors import Unavailable
 from shared.store import Store
 
 _EVENTS = "text/event-stream"
 _CANNOT_CANCEL: dict[int | str, dict[str, Any]] = {
     409: {"description": "A remap is not cancelled", "content": {"application/problem+json": {}}}
 }
-
-
-class Seats:
-    """Counts who is there, and lets in no more than there is room for."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.taken = 0
-
-    def take(self) -> None:
-        """Count one more; `Unavailable` without room."""
-        if self.taken >= self._most:
-            raise Unavailable(f"{self._most} streams of events are open already")
-        self.taken += 1
-
-    def leave(self) -> None:
-        """Count one less."""
-        self.taken -= 1
 
 
 class _EventStream(StreamingResponse):
@@ -52,9 +34,10 @@ class _EventStream(StreamingResponse):
             self.leave()
 
 
-def job_routes(settings: AugmentationSettings, store: Store, seats: Seats) -> APIRouter:
+def job_routes(settings: AugmentationSettings, store: Store) -> APIRouter:
     """Return the routes of jobs."""
     router = APIRouter(tags=["jobs"])
+    seats = Seats(settings.max_event_streams, "streams of events")
 
     @router.get("/v1/jobs")
     def jobs(

@@ -10,11 +10,13 @@ from fastapi.testclient import TestClient
 
 from services.augmentation.app import build_app
 from services.augmentation.dispatcher import Dispatcher
+from services.augmentation.routes.documents import once_taken_in
 from services.augmentation.settings import AugmentationSettings
+from shared.contracts.augmentation import AcceptedJob
 from shared.contracts.generation import NDJSON
 from shared.store import MemoryStore, RedisStore, Store
 from tests.support.asgi import Call, started, until
-from tests.support.documents import label_of, revision_of
+from tests.support.documents import document_of, label_of, revision_of
 from tests.support.queues import FakeQueue
 
 OBOE = {"id": "oboe", "title": "oboe", "text": "a slender reed", "metadata": {"year": 1690}}
@@ -178,6 +180,29 @@ def test_lines_that_are_no_documents_at_all_are_refused(client: TestClient) -> N
 
     assert answer.status_code == 422
     assert "line 1: Invalid JSON" in answer.json()["detail"]
+
+
+def test_an_answer_that_takes_long_is_not_silent(store: MemoryStore) -> None:
+    answer = AcceptedJob(**store.accept([document_of("d1")]).model_dump())
+
+    async def slowly() -> list[str]:
+        gate = asyncio.Event()
+
+        async def take_in() -> None:
+            await gate.wait()
+
+        said = []
+        async for each in once_taken_in(asyncio.create_task(take_in()), answer, 0.001):
+            said.append(each)
+            if len(said) == 3:
+                gate.set()
+        return said
+
+    *before, last = asyncio.run(slowly())
+
+    assert len(before) >= 3
+    assert set(before) == {"\n"}
+    assert AcceptedJob.model_validate_json("".join([*before, last])) == answer
 
 
 def test_lines_bring_queries_of_the_generator_that_the_request_names(

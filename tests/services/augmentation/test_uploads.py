@@ -270,6 +270,25 @@ def test_a_second_request_with_the_key_is_in_flight_until_the_first_is_over(
     assert asyncio.run(both()).documents == 1
 
 
+def test_more_uploads_than_there_is_room_for_are_refused_and_leave_nothing(
+    store: MemoryStore, queue: FakeQueue
+) -> None:
+    receive = Receiver(store, queue, AugmentationSettings(max_uploads=1))
+
+    async def two() -> None:
+        async def first() -> AsyncIterator[bytes]:
+            with pytest.raises(Unavailable, match="1 uploads already"):
+                await receive.uploads.receive(stream_of(LINES), None, "")
+            yield LINES[0]
+
+        await receive.uploads.receive(first(), None, "")
+
+    asyncio.run(two())
+
+    assert store.counts().accepted == 1
+    assert receive(LINES).documents == 9
+
+
 # What goes wrong
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -67,7 +68,7 @@ def progress() -> list[tuple[int, int]]:
 
 
 @pytest.fixture
-def follow(client: AugmentationClient, progress: list[tuple[int, int]]) -> Follow:
+def follow(client: AugmentationClient, progress: list[tuple[int, int]], tmp_path: Path) -> Follow:
     def upload(
         documents: Sequence[Document] = DOCUMENTS, written: Sequence[SyntheticQueries] = ()
     ) -> Job:
@@ -77,6 +78,7 @@ def follow(client: AugmentationClient, progress: list[tuple[int, int]]) -> Follo
             "slm-1",
             {row.document_id: row for row in written},
             lambda done, total: progress.append((done, total)),
+            tmp_path / "run",
         )
 
     return upload
@@ -95,36 +97,53 @@ def test_a_file_of_any_length_is_one_job_that_is_followed_to_its_end(
     }  # fmt: skip
 
 
-def test_run_again_the_same_documents_are_the_same_job(follow: Follow, suite: Suite) -> None:
-    first = follow()
-
-    assert follow() == first
-    assert suite.store.counts().accepted == 450
-
-
 def test_an_upload_that_was_killed_is_gone_on_with_when_it_is_run_again(
-    client: AugmentationClient, follow: Follow, suite: Suite
+    follow: Follow, suite: Suite, tmp_path: Path
 ) -> None:
-    staged: list[int] = []
-
     class Dying(AugmentationClient):
-        """Is killed in the middle of its first upload: the service has half of the lines."""
+        """Is killed in the middle of its upload: the service has half of the lines."""
 
-        def _upload(
-            self, lines: Callable[[], Iterable[bytes]], key: str, generator: str
-        ) -> tuple[AcceptedJob, bool]:
+        def upload_documents(
+            self, lines: Callable[[], Iterable[bytes]], key: str, generator: str = ""
+        ) -> AcceptedJob:
             stage_half(suite.store, b"\n".join([*lines(), b""]), key)
-            staged.append(suite.store.counts().accepted)
             raise KeyboardInterrupt
 
-    dying = Dying("http://augmentation", attempts=1)
     with pytest.raises(KeyboardInterrupt):
-        upload_and_follow(dying, lambda: DOCUMENTS, "slm-1", {}, lambda done, total: None)
+        upload_and_follow(
+            Dying("http://augmentation"), lambda: DOCUMENTS, "", {}, print, tmp_path / "run"
+        )
+    assert suite.store.counts().accepted == 0
 
     job = follow()
 
-    assert staged == [0]
     assert (job.state, job.documents, job.refused) == (JobState.DONE, 450, 0)
+    assert len(suite.store.jobs(9)[0]) == 1
+
+
+def test_a_job_whose_follower_was_killed_is_followed_and_not_handed_in_again(
+    follow: Follow, client: AugmentationClient, suite: Suite, tmp_path: Path
+) -> None:
+    def die(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        upload_and_follow(client, lambda: DOCUMENTS, "slm-1", {}, die, tmp_path / "run")
+
+    assert follow().documents == 450
+    assert len(suite.store.jobs(9)[0]) == 1
+
+
+def test_other_documents_are_another_job(
+    follow: Follow, client: AugmentationClient, suite: Suite, tmp_path: Path
+) -> None:
+    def die(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        upload_and_follow(client, lambda: DOCUMENTS, "slm-1", {}, die, tmp_path / "run")
+
+    assert follow(DOCUMENTS[:2]).documents == 2
 
 
 def stage_half(store: MemoryStore, data: bytes, key: str) -> None:
@@ -136,7 +155,7 @@ def stage_half(store: MemoryStore, data: bytes, key: str) -> None:
         store.stage(upload.job_id, hold, chunk_of(lines, "slm-1"))
 
 
-def test_what_failed_is_tried_again_and_the_rest_costs_nothing(
+def test_run_again_at_the_end_what_failed_is_tried_again_and_the_rest_costs_nothing(
     follow: Follow, suite: Suite
 ) -> None:
     suite.bad = {"d203"}
@@ -144,22 +163,11 @@ def test_what_failed_is_tried_again_and_the_rest_costs_nothing(
     suite.bad = set()
     suite.store.note_generator("slm-1")
 
-    second = follow()
+    second, third = follow(), follow()
 
     assert (first.state, first.errors) == (JobState.PARTIAL, {"d203": "the SLM choked"})
-    assert second.id != first.id
     assert (second.state, second.unchanged, second.labels) == (JobState.DONE, 449, 1)
-    assert follow() == second
-
-
-def test_a_job_that_was_cancelled_is_handed_in_again(follow: Follow, suite: Suite) -> None:
-    first = follow(DOCUMENTS[:2])
-    suite.store._jobs[first.id] = first.model_copy(update={"state": JobState.CANCELLED})
-
-    second = follow(DOCUMENTS[:2])
-
-    assert second.id != first.id
-    assert second.state is JobState.DONE
+    assert (third.state, third.unchanged, third.labels) == (JobState.DONE, 450, 0)
 
 
 def test_queries_written_before_go_with_the_documents_they_belong_to(

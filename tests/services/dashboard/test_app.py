@@ -17,7 +17,15 @@ from shared.contracts.inference import InferenceInfo
 from shared.settings import CommonSettings
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
-COUNTS = Counts(documents=9, labels=12_345, accepted=1_000, waiting=700, done=290, failed=10)
+COUNTS = Counts(
+    documents=9,
+    labels=12_345,
+    accepted=1_000,
+    waiting=700,
+    done=290,
+    failed=10,
+    dead_letters=8_765,
+)
 JOB = Job(
     id="job-1",
     state=JobState.RUNNING,
@@ -95,7 +103,15 @@ def test_the_overview_holds_what_the_services_say(client: TestClient) -> None:
 def test_the_page_shows_counts_jobs_and_bundle(client: TestClient) -> None:
     page = client.get("/").text
 
-    for shown in ("12,345", "10 of 40, 1 failed", "job-1", "14,160", "recall@100", "0.6543"):
+    for shown in (
+        "12,345",
+        "8,765",
+        "10 of 40, 1 failed",
+        "job-1",
+        "14,160",
+        "recall@100",
+        "0.6543",
+    ):
         assert shown in page
 
 

@@ -60,7 +60,8 @@ key = st.none() | st.sampled_from(["k1", "k2"])
 owner = st.sampled_from(["o1", "o2"])
 seconds = st.sampled_from([60, 60, 0])
 serving = st.sampled_from(["slm-1", "slm-1", "slm-1", "slm-2"])
-number = st.integers(min_value=0, max_value=1)
+number = st.sampled_from([-1, -1, -1, 0, 1])
+"""Of a job or an upload; -1 is the last one."""
 chunk = st.lists(document, max_size=3)
 intake_operation = st.one_of(
     st.tuples(
@@ -86,6 +87,7 @@ intake_operation = st.one_of(
     st.tuples(st.just("lease"), number, document, st.sampled_from([0, 60])),
     st.tuples(st.just("finish"), number, document, st.none() | st.text(max_size=3)),
     st.tuples(st.just("note"), serving),
+    st.tuples(st.just("label"), document),
     st.tuples(st.just("write"), document, serving, labels, version, policy),
     st.tuples(st.just("remove"), st.lists(st.sampled_from(["d1", "d2"]), min_size=1, max_size=2)),
     st.tuples(st.just("remap"), remap),
@@ -157,6 +159,12 @@ class Driver:
         number = self.jobs.index(accepted.job.id)
         return number, self._accepted(accepted.job.id), accepted.unchanged, accepted.is_replay
 
+    def _label(self, document: Document) -> object:
+        """Have a document labelled by the generator that serves."""
+        self._request([document], None, None, "")
+        self._note("slm-1")
+        return self._write(document, "slm-1", [label_of("q1", 0.9)], 1, "p1")
+
     def _note(self, generator: str) -> None:
         self.store.note_generator(generator)
 
@@ -217,7 +225,10 @@ class Driver:
         return is_sealed
 
     def _take_in(self, job: int, limit: int) -> object:
-        document_ids, is_last = self.store.take_in(self._id(job), limit)
+        sealed = self.store.sealed_uploads()
+        document_ids, is_last = self.store.take_in(
+            sealed[0] if sealed and job == -1 else self._id(job), limit
+        )
         return list(document_ids), is_last
 
     def _release(self, upload: int, owner: str) -> None:
@@ -246,7 +257,7 @@ class Driver:
         return self._bare(self.store.accepted(job_id))
 
     def _upload_id(self, upload: int) -> str:
-        return self.uploads[upload] if upload < len(self.uploads) else "unknown"
+        return self.uploads[upload] if self.uploads[upload:] else "unknown"
 
     def _lease(self, job: int, document: Document, seconds: float) -> object:
         return list(self.store.lease(self._id(job), [document.id], seconds))
@@ -329,7 +340,7 @@ class Driver:
         return found and (found.version, found.policy, found.job_id in self.jobs)
 
     def _id(self, job: object) -> str:
-        return self.jobs[job] if isinstance(job, int) and job < len(self.jobs) else "unknown"
+        return self.jobs[job] if isinstance(job, int) and self.jobs[job:] else "unknown"
 
     def _job(self, job_id: str) -> object:
         return self._bare(self.store.job(job_id))

@@ -10,7 +10,16 @@ from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import Conflict, Full, InFlight, InvalidInput, NotFound
 from shared.store import RedisStore, Remap, Store
-from shared.store.intake import MAX_REFUSALS, Chunk, Hold, Incoming, Key, Position, SealedUpload
+from shared.store.intake import (
+    MAX_ERRORS,
+    MAX_REFUSALS,
+    Chunk,
+    Hold,
+    Incoming,
+    Key,
+    Position,
+    SealedUpload,
+)
 from tests.support.documents import document_of, label_of, revision_of
 
 D1, D2, D3 = (document_of(document_id) for document_id in ("d1", "d2", "d3"))
@@ -410,6 +419,20 @@ def test_a_full_redis_still_lets_go_of_an_upload(
         redis_client.config_set("maxmemory", "0")
 
     assert redis_client.keys() == ["skim:layout"]
+
+
+def test_of_a_job_with_very_many_failures_some_are_shown_and_all_are_counted(
+    store: Store,
+) -> None:
+    ids = [f"d{number}" for number in range(3 * MAX_ERRORS)]
+    job = store.accept([document_of(each) for each in ids])
+    for each in ids:
+        store.finish_document(job.id, each, error="too strange")
+
+    found = store.job(job.id)
+
+    assert found.failed == len(ids)
+    assert MAX_ERRORS <= len(found.errors) < 1.1 * MAX_ERRORS
 
 
 # Cancelled jobs

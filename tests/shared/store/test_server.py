@@ -15,6 +15,7 @@ def test_the_command_keeps_data_in_its_folder_and_forgets_nothing(tmp_path: Path
     assert settings["--dir"] == str(tmp_path / "redis")
     assert settings["--port"] == "7001"
     assert settings["--appendonly"] == "yes"
+    assert settings["--appendfsync"] == "always"
     assert settings["--maxmemory-policy"] == "noeviction"
     assert settings["--bind"] == "127.0.0.1"
 

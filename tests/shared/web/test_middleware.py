@@ -34,6 +34,18 @@ def client() -> TestClient:
     async def broken() -> None:
         raise RuntimeError("CANARY")
 
+    @app.get("/things/{thing_id}")
+    async def thing(thing_id: str) -> str:
+        return thing_id
+
+    @app.delete("/things/{thing_id}")
+    async def delete_thing(thing_id: str) -> str:
+        return thing_id
+
+    @app.post("/things/{thing_id}:cancel")
+    async def cancel_thing(thing_id: str) -> str:
+        return thing_id
+
     @app.get("/own")
     async def own() -> Response:
         return Response(headers={"cache-control": "max-age=60"})
@@ -100,3 +112,16 @@ def test_made_up_methods_do_not_fill_the_metrics(client: TestClient) -> None:
     metrics = client.get("/metrics").text
     assert 'method="other",route="' in metrics or 'route="unmatched",method="other"' in metrics
     assert "MADE" not in metrics
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/livez", "GET"), ("/things/1", "DELETE, GET"), ("/things/1:cancel", "POST")],
+)
+def test_a_wrong_method_is_told_the_right_ones(
+    client: TestClient, path: str, methods: str
+) -> None:
+    answer = client.put(path)
+
+    assert answer.status_code == 405
+    assert answer.headers.get_list("allow") == [methods]
