@@ -51,6 +51,11 @@ class EventDesk:
         self._reader = ThreadPoolExecutor(1, "event-reader")
         self._reason = "the event log is not open"
 
+    @property
+    def most(self) -> int:
+        """Return how many events one request may bring."""
+        return self._settings.max_events
+
     def open(self) -> None:
         """Mend and open the log; if the folder cannot be written the service answers queries without it."""
         settings = self._settings

@@ -15,8 +15,14 @@ from pydantic import (
 )
 
 from shared.bundle_facts import Lessons, ScoreCalibration
-from shared.contracts.base import Contract, Identifier, QueryText
-from shared.contracts.document import Document, MetadataInteger, MetadataValue
+from shared.contracts.base import Contract, Identifier, NonBlank, QueryText
+from shared.contracts.document import (
+    Document,
+    LongText,
+    MetadataInteger,
+    MetadataName,
+    MetadataValue,
+)
 
 MAX_K = 1_000
 MAX_BATCH = 64
@@ -133,9 +139,9 @@ class AdPatch(Contract):
     """What changes of an ad; the rest stays. Metadata is merged by name, null takes a name out."""
 
     id: Identifier
-    title: str | None = None
-    text: str | None = None
-    metadata: dict[str, MetadataValue | None] | None = None
+    title: NonBlank | None = None
+    text: LongText | None = None
+    metadata: dict[MetadataName, MetadataValue | None] | None = None
 
 
 class AdId(Contract):

@@ -7,21 +7,10 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
+from services.inference.bodies import described
 from services.inference.event_desk import EventDesk
 from shared.contracts.events import Event, EventsResponse
 from shared.contracts.generation import NDJSON
-
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"type": "array", "items": Event.model_json_schema()},
-            },
-            NDJSON: {},
-        },
-    }
-}
 
 
 def events_router(desk: EventDesk) -> APIRouter:
@@ -35,7 +24,11 @@ def events_router(desk: EventDesk) -> APIRouter:
 
     router = APIRouter(tags=["events"], lifespan=_lifespan)
 
-    @router.post("/v1/events", response_model=EventsResponse, openapi_extra=_BODY)
+    @router.post(
+        "/v1/events",
+        response_model=EventsResponse,
+        openapi_extra=described(Event, desk.most, alone=False),
+    )
     async def post(request: Request) -> Response:
         """Keep impressions and clicks: a JSON list, or one JSON object a line (`application/x-ndjson`).
 
