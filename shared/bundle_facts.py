@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from itertools import pairwise
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat, model_validator
 
 from shared.contracts.base import Contract, Identifier, QueryText
 
@@ -15,21 +18,35 @@ MIN_OVERLAP = 0.8
 
 
 class ScoreCalibration(Contract):
-    """The probability of a click is 1 / (1 + exp(-(slope x score + intercept))): it grows with the score."""
+    """The probability of a click by an ad's score: its log-odds are a line from knot to knot, which always rises."""
 
-    slope: float = Field(gt=0, allow_inf_nan=False)
-    intercept: float = Field(allow_inf_nan=False)
+    knots: list[tuple[FiniteFloat, FiniteFloat]] = Field(min_length=2)
+    """(score, log-odds), both strictly increasing; beyond the ends the line goes on."""
     queries: int = 0
     """Validation queries it was fitted on."""
     clicks: int = 0
 
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        for (score, logit), (later_score, later_logit) in pairwise(self.knots):
+            if not (score < later_score and logit < later_logit):
+                raise ValueError("expected knots whose scores and log-odds both grow")
+        return self
+
     def probability(self, score: float) -> float:
         """Return the probability of a score, an inner product."""
-        logit = self.slope * score + self.intercept
+        place = bisect_right(self.knots, score, key=_score_of)
+        place = min(max(place, 1), len(self.knots) - 1)
+        (left, low), (right, high) = self.knots[place - 1 : place + 1]
+        logit = low + (score - left) * (high - low) / (right - left)
         if logit >= 0:
             return 1 / (1 + math.exp(-min(logit, 700.0)))
         power = math.exp(max(logit, -700.0))
         return power / (1 + power)
+
+
+def _score_of(knot: tuple[float, float]) -> float:
+    return knot[0]
 
 
 class Canary(Contract):

@@ -111,11 +111,7 @@ class Catalogue:
 
     def is_as_published(self, ad_id: str, row: bytes) -> bool:
         """Say whether the bundle has an ad with this very content."""
-        position = self.generation.positions.get(ad_id)
-        if position is None:
-            return False
-        published = self.generation.document(position)
-        return published.content_hash == Document.model_validate_json(row).content_hash
+        return self.generation.is_as_published(ad_id, row)
 
     def apply(self, entries: Mapping[str, Entry], version: int) -> None:
         """Make the view of the ads after these changes; see the class for their vectors."""

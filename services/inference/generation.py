@@ -112,6 +112,18 @@ class Generation:
         is_same = known["title"] == document.title and known.get("text", "") == document.text
         return position if is_same else None
 
+    def is_as_published(self, ad_id: str, row: bytes) -> bool:
+        """Say whether the bundle has an ad with this very content, as JSON."""
+        position = self.positions.get(ad_id)
+        if position is None:
+            return False
+        if (
+            self.base.rows[position].rstrip() == row
+        ):  # the same letters, as most often: nothing is parsed
+            return True
+        published = self.document(position)
+        return published.content_hash == Document.model_validate_json(row).content_hash
+
     def document(self, position: int) -> Document:
         """Return an ad as the bundle has it."""
         return Document.model_validate_json(self.base.rows[position])

@@ -307,6 +307,8 @@ class LiveAds:
             is_of_recipe = entry.vector is not None and entry.recipe == generation.recipe
             if ad_id not in generation.positions and is_of_recipe:
                 continue
+            if entry.vector is None and generation.is_as_published(ad_id, entry.row):
+                continue
             document = Document.model_validate_json(entry.row)
             if generation.trained(document) is not None:
                 entries[ad_id] = replace(entry, vector=None, recipe="")

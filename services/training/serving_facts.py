@@ -10,19 +10,16 @@ from numpy.typing import NDArray
 
 from services.training.embeddings import CachedEncoder
 from services.training.labels import Pairs
+from services.training.score_calibration import calibrate
 from services.training.train import embed_queries
 from shared.ad_index import flat_index
 from shared.bundle_facts import Canary, Lessons, ScoreCalibration, TaughtQuery
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Query
 
-_SHOWN = 100
-"""Best ads of a validation query that count as shown."""
-_FEWEST_CLICKS, _MOST_QUERIES = 30, 2_000
 _CANARIES, _ADS_OF_A_CANARY, _ASKED = 20, 10, 200
 _MOST_LESSONS = 30
 """Of each kind, kept of an ad."""
-_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -61,54 +58,6 @@ def serving_facts(
         lessons_of(dataset, labels, written),
         asked,
     )
-
-
-def calibrate(
-    vectors: NDArray[np.float32], dataset: Dataset, encoder: CachedEncoder
-) -> ScoreCalibration | None:
-    """Return how probable a click is by an ad's score, fitted on validation clicks; None where they are too few.
-
-    An ad is taken as shown if it is among the hundred best of a query, so this is the probability of a click there.
-    """
-    queries = [
-        query for query in dataset.queries_of("validation") if dataset.clicks.get(query.id)
-    ][:_MOST_QUERIES]
-    if not queries:
-        return None
-    scores, positions = flat_index(vectors).search(embed_queries(queries, encoder), _SHOWN)
-    ids = np.array([document.id for document in dataset.documents])
-    clicked = np.stack(
-        [
-            np.isin(ids[row], list(dataset.clicks[query.id]))
-            for query, row in zip(queries, positions, strict=True)
-        ]
-    )
-    clicks = int(clicked.sum())
-    if clicks < _FEWEST_CLICKS:
-        return None
-    slope, intercept = platt(scores.ravel().astype(np.float64), clicked.ravel())
-    if slope <= 0:
-        return None
-    return ScoreCalibration(slope=slope, intercept=intercept, queries=len(queries), clicks=clicks)
-
-
-def platt(scores: NDArray[np.float64], clicked: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return slope and intercept of the logistic curve of clicks by score (Platt, 1999, with his targets)."""
-    mean, deviation = scores.mean(), scores.std() or 1.0
-    positives, negatives = int(clicked.sum()), int((~clicked).sum())
-    targets = np.where(clicked, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    features = np.stack([(scores - mean) / deviation, np.ones(len(scores))], axis=1)
-    weights = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
-    for _ in range(_STEPS):
-        predicted = 1 / (1 + np.exp(-np.clip(features @ weights, -30, 30)))
-        gradient = features.T @ (predicted - targets)
-        hessian = (features * (predicted * (1 - predicted))[:, None]).T @ features
-        step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
-        weights = weights - np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-9:
-            break
-    slope = weights[0] / deviation
-    return float(slope), float(weights[1] - slope * mean)
 
 
 def lessons_of(

@@ -234,7 +234,7 @@ def write(bundles: Path, encoder: Path, version: str = "v1", **facts: object) ->
 def test_a_bundle_tells_what_serving_needs_beside_vectors(encoder: Path, bundles: Path) -> None:
     facts = {
         "cold_start": cold_start_of("title"),
-        "calibration": ScoreCalibration(slope=3.0, intercept=-1.0),
+        "calibration": ScoreCalibration(knots=[(0.0, -1.0), (1.0, 2.0)]),
         "canaries": [Canary(query="boat", ads=["a"])],
         "lessons": [Lessons(synthetic_queries=["x"]), Lessons()],
     }

@@ -372,14 +372,14 @@ def test_an_ad_is_explained(client: TestClient) -> None:
 
 
 def test_scores_of_a_calibrated_bundle_are_probabilities(shelf: Shelf) -> None:
-    calibration = ScoreCalibration(slope=8, intercept=-4)
+    calibration = ScoreCalibration(knots=[(0, -4), (1, 4)])
     shelf.put("v1", replace(bundle("v1"), calibration=calibration), current=True)
     with client_of(shelf) as client:
         scores = [ad["score"] for ad in client.get("/v1/ads?query=red wine").json()["ads"]]
 
         assert scores[0] == pytest.approx(calibration.probability(1))
         assert all(0 < score < 1 for score in scores)
-        assert client.get("/v1/info").json()["calibration"]["slope"] == 8
+        assert client.get("/v1/info").json()["calibration"]["knots"] == [[0.0, -4.0], [1.0, 4.0]]
 
 
 def test_bundles_are_listed_newest_first(client: TestClient, shelf: Shelf) -> None:

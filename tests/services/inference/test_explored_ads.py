@@ -78,7 +78,7 @@ def test_a_pool_holds_the_best_of_what_may_be_returned() -> None:
 
 
 def test_a_drawn_ad_has_the_score_and_the_fields_it_would_be_ranked_with() -> None:
-    view, calibration = view_of(), ScoreCalibration(slope=8, intercept=-4)
+    view, calibration = view_of(), ScoreCalibration(knots=[(0, -4), (1, 4)])
     view = replace(view, generation=replace(view.generation, calibration=calibration))
     fields = ("even", "text")
     ranked = {each["id"]: each for each in top(view, "thing 5", 50, fields=fields).ads}

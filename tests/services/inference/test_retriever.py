@@ -93,7 +93,7 @@ def test_the_time_is_told_by_stage() -> None:
 
 
 def test_a_calibrated_score_is_a_probability_in_the_same_order() -> None:
-    calibration = ScoreCalibration(slope=8, intercept=-4)
+    calibration = ScoreCalibration(knots=[(0, -4), (1, 4)])
     view = view_of()
     calibrated = replace(view, generation=replace(view.generation, calibration=calibration))
 
