@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Set up and check everything: format, lint, types, import rules, shell scripts, compose file, tests.
+# Set up and check everything: format, lint (ruff's security rules with it), types, import rules, shell scripts,
+# compose file, tests (the review of the lock among them: tests/deploy/test_lock.py).
 # Arguments go to pytest: deploy/test.sh -m slow
 set -euo pipefail
 cd "$(dirname "$0")/.."

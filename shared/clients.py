@@ -61,6 +61,7 @@ from shared.errors import (
 )
 from shared.retry_budget import RetryBudget
 from shared.settings import CommonSettings
+from shared.tracing import outgoing
 
 _Answer = TypeVar("_Answer", bound=Contract)
 _PROBE_SECONDS = 2.0
@@ -123,6 +124,7 @@ class ServiceClient:
             transport=transport,
             trust_env=False,
         )
+        self._http.event_hooks = {"request": [_add_context]}
 
     def __enter__(self) -> Self:
         return self
@@ -551,6 +553,11 @@ def _plain(response: httpx.Response) -> dict[str, str]:
         for name, value in response.headers.items()
         if name not in ("content-encoding", "content-length", "transfer-encoding")
     }
+
+
+def _add_context(request: httpx.Request) -> None:
+    """Say for which request of ours, and in which trace, we ask."""
+    request.headers.update(outgoing())
 
 
 def _detail_of(response: httpx.Response) -> str:

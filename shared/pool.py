@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import ParamSpec, TypeVar
 
 from shared.errors import Unavailable
@@ -46,9 +47,10 @@ class BoundedPool:
                 retry_after_seconds=1,
             )
         self._taken += 1
+        context = copy_context()  # request id and trace of who asks
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._executor, lambda: function(*args, **kwargs)
+                self._executor, lambda: context.run(function, *args, **kwargs)
             )
         finally:
             self._taken -= 1

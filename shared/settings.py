@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -30,6 +30,15 @@ class CommonSettings(BaseSettings):
     metadata_side: Literal["document", "query"] = "document"
     """Which side of a pair the SLM reads. query: train queries have the metadata, the SLM writes documents' titles."""
     log_level: str = "INFO"
+    traces_endpoint: str = Field(
+        default="",
+        validation_alias=AliasChoices(
+            "SKIM_TRACES_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
+    )
+    """URL of an OpenTelemetry collector (OTLP over HTTP, port 4318) that takes traces; empty traces nothing."""
     auth: Literal["keys", "off"] = "keys"
     """keys: a request needs an API key. off: it needs none, and services listen on a loopback address only.
     `skim up` sets off for the parts it starts where nobody made a key."""

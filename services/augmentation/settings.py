@@ -32,6 +32,10 @@ class AugmentationSettings(ServerSettings):
     queue_seconds: int = Field(default=120, ge=1)
     """A document that lies on the queue for longer is put there again, in case its message was lost.
     Where the backlog is simply longer, that costs a message a sweep that finds nothing to do."""
+    metrics_host: str = "127.0.0.1"
+    """Address where a worker shows its metrics. 0.0.0.0 in a container."""
+    metrics_port: int = Field(default=8105, ge=0, le=65535)
+    """Port of them; 0 shows none. Of two workers on one machine the first has it, unless told otherwise."""
     sweep_seconds: float = Field(default=10.0, gt=0)
     """Pause between two looks for documents in nobody's hands."""
     sweep_documents: int = Field(default=1_000, ge=1)

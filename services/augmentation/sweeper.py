@@ -13,6 +13,7 @@ from services.augmentation.follower import Follower
 from services.augmentation.settings import AugmentationSettings
 from services.augmentation.tasks import celery_dispatcher
 from services.augmentation.uploads import tend_once
+from shared import tracing
 from shared.clients import GenerationClient, MappingClient
 from shared.errors import SkimError, Unavailable
 from shared.settings import CommonSettings
@@ -59,6 +60,7 @@ def main() -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    tracing.start("sweeper", common.traces_endpoint)
     store = RedisStore.at(common.redis_url)
     dispatcher = celery_dispatcher(store)
     with (

@@ -15,11 +15,13 @@ import structlog
 from celery import Celery, Task, signals
 from celery.exceptions import OperationalError, TimeLimitExceeded, WorkerLostError
 
+from services.augmentation import task_context  # noqa: F401  (connects its signals)
 from services.augmentation.ads import AdPublisher
 from services.augmentation.augmenter import PAUSE_SECONDS, Augmenter, reason_of
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
 from services.augmentation.worker import Worker
+from services.augmentation.worker_metrics import MeasuredTask, MetricsPage
 from shared.circuit_breaker import CircuitBreaker
 from shared.clients import GenerationClient, InferenceClient, MappingClient
 from shared.errors import SkimError, Unavailable
@@ -38,7 +40,8 @@ _CALLS = 2
 """Of one request to a service, before the worker waits."""
 _log = structlog.get_logger()
 
-app = Celery("augmentation", broker=common.redis_url)
+app = Celery("augmentation", broker=common.redis_url, task_cls=MeasuredTask)
+app.steps["worker"].add(MetricsPage)
 app.conf.update(
     task_default_queue=QUEUE,
     # A message is acknowledged when its work is done, so that a worker's death does not lose it. Who died over
@@ -192,8 +195,8 @@ def _worker() -> Worker:
 
 
 def ad_publisher(store: Store, budget: RetryBudget | None = None) -> AdPublisher | None:
-    """Return what makes ads of documents, None if nobody does."""
-    if settings.ads_url is None:
+    """Return what makes ads of documents, None if nobody does: where queries have the metadata, they are no ads."""
+    if settings.ads_url is None or common.metadata_side == "query":
         return None
     client = InferenceClient(
         settings.ads_url,

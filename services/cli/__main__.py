@@ -14,10 +14,12 @@ from services.cli import (
     dead_letters,
     demo,
     distill,
+    doctor,
     evaluate,
     events,
     gaps,
     keys,
+    logs,
     mapping,
     matrix,
     models,
@@ -28,8 +30,9 @@ from services.cli import (
     training,
 )
 from services.cli.console import err
+from services.cli.contents import AWAY, FAILED, advised, command_of
 from services.cli.generate import generate
-from shared.errors import KeyRefused, RateLimited, SkimError, Unavailable
+from shared.errors import Damaged, KeyRefused, RateLimited, SkimError, Unavailable
 from shared.telemetry import configure_logging
 
 app = typer.Typer(
@@ -39,6 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(demo.demo)
+app.command("doctor")(doctor.doctor_command)
+app.command("logs")(logs.logs)
 for command in (suite.up, suite.down, suite.status):
     app.command()(command)
 app.add_typer(keys.app, name="keys")
@@ -65,26 +70,34 @@ app.command()(search.search)
 
 
 def main() -> None:
-    """Run the command; an error of ours is one line on standard error and exit code 1."""
+    """Run the command; an error of ours is one line on standard error and an exit code of `contents.py`."""
     configure_logging("ERROR")  # a retry is no news at a terminal; its end is
+    whole = command_of(app)
     try:
-        app()
+        whole(prog_name="skim")
     except KeyRefused as error:
         _fail(f"{error}; SKIM_API_KEY is the key that `skim` sends")
     except RateLimited as error:
         _fail(str(error))
     except Unavailable as error:
-        _fail(f"{error}; `skim status` says what is up, `skim up` starts the suite")
+        _fail(f"{error}; `skim status` says what is up, `skim up` starts the suite", AWAY)
+    except Damaged as error:
+        _fail(f"{error}; `skim doctor` checks every file")
     except SkimError as error:
-        _fail(str(error))
+        _fail(advised(str(error), whole, sys.argv[1:]))
     except ValidationError as error:  # a malformed setting: nothing else is validated bare
         first = error.errors()[0]
-        _fail(f"{error.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        _fail(
+            f"{error.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}; `skim doctor` names its variable"
+        )
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; `skim doctor` looks at disk and rights")
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = FAILED) -> None:
     err.print(f"skim: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
-    sys.exit(1)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,9 +16,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+from rich.text import Text
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
+
+wants_json = False
+"""Whether `--json` was given; `contents.py` listens for it."""
 
 Advance = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -54,8 +59,44 @@ def progress_bar_with_note(title: str) -> Iterator[AdvanceWithNote]:
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  (anything JSON can hold)
-    """Print one line of JSON."""
+    """Print a result as one line of JSON; at a terminal, and unless it is asked for, as lines for a person."""
+    if out.is_terminal and not wants_json and isinstance(value, dict):
+        lines = list(readable(value))
+        width = max((len(name) for name, _ in lines), default=0)
+        for name, text in lines:
+            out.print(f"{name:{width}}  {text}", highlight=False, markup=False)
+        return
     out.print(orjson.dumps(value).decode(), highlight=False, markup=False)
+
+
+def print_table(table: Table) -> None:
+    """Print a table; where nobody watches as lines with tabs, the names of the columns first."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    columns = [[str(column.header), *map(_plain, column.cells)] for column in table.columns]
+    for row in zip(*columns, strict=True):
+        out.file.write("\t".join(row) + "\n")  # a console would make blanks of the tabs
+
+
+def _plain(cell: object) -> str:
+    return cell.plain if isinstance(cell, Text) else str(cell)
+
+
+def readable(value: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """Yield name and value of each member of a result, those of its objects one by one."""
+    for name, each in value.items():
+        name = f"{within}{name}".replace("_", " ")
+        if isinstance(each, dict) and each:
+            yield from readable(each, f"{name}, ")
+        elif isinstance(each, bool) or each is None:
+            yield name, {True: "yes", False: "no", None: "-"}[each]
+        elif isinstance(each, int):
+            yield name, f"{each:,}"
+        elif isinstance(each, str):
+            yield name, each
+        else:
+            yield name, orjson.dumps(each).decode()
 
 
 def _plain_lines(title: str) -> AdvanceWithNote:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from services.cli.console import out, print_json
 from shared.clients import AugmentationClient
@@ -33,7 +34,7 @@ def show(
                 print_json(each.model_dump(mode="json"))
             else:
                 at = f"{each.failed_at:%Y-%m-%d %H:%M:%S}"
-                table.add_row(each.document_id, str(each.tries), at, each.reason)
+                table.add_row(each.document_id, str(each.tries), at, Text(each.reason))
     if not as_json:
         out.print(table if table.row_count else "No dead letters.")
 

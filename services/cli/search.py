@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from services.cli.console import out, print_json
+from services.cli.console import out, print_json, print_table
 from shared.clients import InferenceClient
 from shared.errors import InvalidInput
 from shared.settings import CommonSettings
@@ -36,7 +36,7 @@ def search(
     for place, ad in enumerate(answer.ads, start=1):
         chosen = [str((ad.fields or {}).get(name, "")) for name in names]
         table.add_row(str(place), ad.title, ad.id, f"{ad.score:.3f}", *chosen)
-    out.print(table)
+    print_table(table)
     out.print(f"{answer.took_ms:.1f} ms, bundle {answer.generation}", highlight=False)
 
 

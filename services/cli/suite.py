@@ -24,7 +24,7 @@ from services.cli.components import (
     choose,
     suite_components,
 )
-from services.cli.console import err, out, print_json
+from services.cli.console import err, out, print_json, print_table
 from services.cli.processes import is_alive, kill, send, wait_until
 from services.cli.since_bundle import SinceBundle, since_bundle
 from services.cli.supervisor import (
@@ -294,7 +294,7 @@ def _show(
     if as_json:
         print_json(facts_of(record, looks, counts, since))
         return
-    out.print(_table_of(looks))
+    print_table(_table_of(looks))
     if counts:
         out.print(
             f"{counts.accepted:,} documents accepted: {counts.done:,} done, "

@@ -13,6 +13,7 @@ from services.inference.admission import Admission
 from services.inference.answer_cache import AnswerCache
 from services.inference.generations import Generations
 from services.inference.live_ads import LiveAds
+from services.inference.metrics import BundleCollector, ServedBundle
 from services.inference.retriever import STAGES
 from services.inference.settings import InferenceSettings
 from shared.errors import SkimError
@@ -61,6 +62,7 @@ class Serving:
             registry=registry,
         )
         cold.set_function(lambda: self._told(lambda each: each.changed[1]))
+        registry.register(BundleCollector(self._bundle))
         self._changes = BoundedPool(threads=1, max_waiting=settings.waiting_changes)
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -77,6 +79,14 @@ class Serving:
         self.admission.close()
         self._changes.close()
         self.generations.close()
+
+    def _bundle(self) -> ServedBundle | None:
+        try:
+            generation = self.generations.view().generation
+        except SkimError:  # nothing is served
+            return None
+        card = generation.base.index.card
+        return ServedBundle(generation.name, generation.encoder.name, card.kind)
 
     def _told(self, ask: Callable[[LiveAds], int]) -> int:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +13,9 @@ import structlog
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from pydantic import ValidationError
 
-from services.mapping.mapper import QueryMapper
+from services.mapping.mapper import QueryMapper, Tally
+from services.mapping.metrics import MappingMetrics
+from services.mapping.recall_canary import watch
 from services.mapping.rules import MappingRule
 from services.mapping.serving import ServedMapping
 from services.mapping.settings import MappingSettings
@@ -32,6 +35,7 @@ from shared.dataset import Query as DatasetQuery
 from shared.errors import InvalidInput, NotFound, SkimError
 from shared.pool import BoundedPool
 from shared.served import Served
+from shared.telemetry import StageMetrics
 from shared.web import create_app
 
 _Line = TypeVar("_Line", bound=Contract)
@@ -46,7 +50,13 @@ def build_app(settings: MappingSettings, load: Callable[[], ServedMapping]) -> F
     @asynccontextmanager
     async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
         await served.start()
+        seconds = settings.canary_seconds
+        canary = (
+            asyncio.create_task(watch(served.peek, metrics, seconds=seconds)) if seconds else None
+        )
         yield
+        if canary is not None:
+            canary.cancel()
         pool.close()
 
     async def _check_ready(_: FastAPI) -> None:
@@ -60,11 +70,16 @@ def build_app(settings: MappingSettings, load: Callable[[], ServedMapping]) -> F
         max_body_bytes=settings.max_body_bytes,
     )
 
+    metrics = MappingMetrics(app.state.registry)
+    stages = StageMetrics("mapping", ("queue", "map"), app.state.registry)
+
     @app.post("/v1/map", response_model=MapResponse, tags=["mapping"])
     async def map_queries(request: MapRequest) -> Response:
         """Give, for each document, the train queries its synthetic queries reach, best first."""
-        content = await pool.run(_map, served.current().mapper, request)
-        return Response(content, media_type="application/json")
+        arrived = time.perf_counter()
+        begun, content = await pool.run(_map, served.current().mapper, request, metrics)
+        timing = stages.observe(queue=begun - arrived, map=time.perf_counter() - begun)
+        return Response(content, media_type="application/json", headers={"server-timing": timing})
 
     @app.get("/v1/info", tags=["mapping"])
     async def info() -> MappingInfo:
@@ -192,7 +207,9 @@ def _compact(train_queries: TrainQueries) -> None:
         _log.exception("compaction_failed")
 
 
-def _map(mapper: QueryMapper, request: MapRequest) -> str:
+def _map(mapper: QueryMapper, request: MapRequest, tally: Tally) -> tuple[float, str]:
+    """Return when the work began, and the answer."""
+    begun = time.perf_counter()
     rule = _rule_of(mapper, request)
     # Before the search: a change meanwhile makes the answer look older than it is, never newer.
     version = mapper.index.version
@@ -203,9 +220,9 @@ def _map(mapper: QueryMapper, request: MapRequest) -> str:
         trust=mapper.preset.trust.name,
         policy=mapper.policy,
         index_version=version,
-        results=mapper.map(request.documents, rule=rule, among=request.among),
+        results=mapper.map(request.documents, rule=rule, among=request.among, tally=tally),
     )
-    return response.model_dump_json()
+    return begun, response.model_dump_json()
 
 
 def _rule_of(mapper: QueryMapper, request: MapRequest) -> MappingRule:

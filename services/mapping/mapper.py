@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import orjson
@@ -14,12 +15,24 @@ from services.mapping.rules import MappingRule, PresetRule, Reading
 from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import TrainQueryIndex
 from services.mapping.trust import Trust
-from shared.contracts.mapping import MapDocument, MappedDocument
+from shared.contracts.mapping import MapDocument, MappedDocument, MappedQuery
 from shared.dataset import Query
 from shared.encoder import TextEncoder
 
 Near = Mapping[str, Sequence[tuple[Query, float]]]
 """Text of a synthetic query -> the train queries near to it with their cosines, nearest first."""
+
+
+class Tally(Protocol):
+    """Hears what was looked at and what was decided; called from several threads."""
+
+    def looked_at(self, *, near: int, far: int) -> None:
+        """Hear how many neighbours are similar enough to be candidates, and how many are not."""
+
+    def decided(
+        self, rule: MappingRule, candidates: Sequence[Candidate], labels: Sequence[MappedQuery]
+    ) -> None:
+        """Hear what became of one document's candidates."""
 
 
 class QueryMapper:
@@ -55,6 +68,7 @@ class QueryMapper:
         *,
         rule: MappingRule | None = None,
         among: Sequence[str] | None = None,
+        tally: Tally | None = None,
     ) -> list[MappedDocument]:
         """Return each document's train queries, in the order of `documents`.
 
@@ -65,22 +79,24 @@ class QueryMapper:
             documents: with their synthetic queries.
             rule: decides instead of the mapper's.
             among: only these train queries are looked at.
+            tally: hears what was decided.
         """
         rule = rule or self.rule
-        return [
-            MappedDocument(
-                document_id=document.document_id, labels=rule.labels(document, candidates)
-            )
-            for document, candidates in zip(
-                documents, self.candidates(documents, rule, among), strict=True
-            )
-        ]
+        mapped = []
+        found = self.candidates(documents, rule, among, tally)
+        for document, candidates in zip(documents, found, strict=True):
+            labels = rule.labels(document, candidates)
+            mapped.append(MappedDocument(document_id=document.document_id, labels=labels))
+            if tally is not None:
+                tally.decided(rule, candidates, labels)
+        return mapped
 
     def candidates(
         self,
         documents: Sequence[MapDocument],
         reading: Reading,
         among: Sequence[str] | None = None,
+        tally: Tally | None = None,
     ) -> list[list[Candidate]]:
         """Return what there is to decide on, for each document, most similar first."""
         positions = [reading.positions(document) for document in documents]
@@ -89,13 +105,19 @@ class QueryMapper:
             for document, chosen in zip(documents, positions, strict=True)
             for position in chosen
         }
-        near = self._near(list(texts), reading, among)
+        near = self._near(list(texts), reading, among, tally)
         return [
             _candidates_of(document, chosen, near)
             for document, chosen in zip(documents, positions, strict=True)
         ]
 
-    def _near(self, texts: Sequence[str], reading: Reading, among: Sequence[str] | None) -> Near:
+    def _near(
+        self,
+        texts: Sequence[str],
+        reading: Reading,
+        among: Sequence[str] | None,
+        tally: Tally | None,
+    ) -> Near:
         # One text a call: in a batch an int8 encoder scales a text by its company, and what a
         # document is mapped to would depend on who it came with (cosines moved by up to .05).
         vectors = self.encoder.encode(texts, batch_size=1)
@@ -104,10 +126,14 @@ class QueryMapper:
             if among is None
             else _nearest_of(*self.index.similarities(vectors, among), reading.neighbours)
         )
-        return {
+        near = {
             text: [each for each in row if each[1] >= reading.least_similarity]
             for text, row in zip(texts, found, strict=True)
         }
+        if tally is not None:
+            reached = sum(map(len, near.values()))
+            tally.looked_at(near=reached, far=sum(map(len, found)) - reached)
+        return near
 
 
 def preset_of(settings: MappingSettings) -> PresetRule:

@@ -43,6 +43,8 @@ class MappingSettings(ServerSettings):
     """Share of deleted ones that does the same."""
     remembered_changes: int = Field(default=100_000, ge=1)
     """Ids of train queries whose change is told to those who follow; who is further behind maps everything anew."""
+    canary_seconds: float = Field(default=600.0, ge=0)
+    """Between two measurements of the index's recall against exact search; 0 measures never."""
     max_lines: int = Field(default=10_000, ge=1)
     """Train queries of one PUT or DELETE."""
     remembered_texts: int = Field(default=50_000, ge=0)

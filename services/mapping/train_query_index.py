@@ -308,6 +308,12 @@ class TrainQueryIndex:
         cosines: NDArray[np.float32] = vectors @ state.vectors(positions).T
         return [state.query(int(position)) for position in positions], cosines.clip(-1, 1)
 
+    def sample(self, size: int, seed: int) -> Vectors:
+        """Return the vectors of at most `size` train queries drawn at random, (drawn, dimensions)."""
+        state = self._state
+        live = np.flatnonzero(~state.is_deleted)
+        return state.vectors(np.random.default_rng(seed).permutation(live)[:size])
+
     def search(self, vectors: Vectors, k: int) -> Found:
         """Return positions and cosines, each (vectors, min(k, size)), nearest first.
 

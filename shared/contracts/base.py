@@ -33,4 +33,4 @@ A_NUMBER = BeforeValidator(_is_number)
 class Contract(BaseModel):
     """Immutable and closed: an unknown field is a mistake of the caller, and is told so."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -27,7 +27,7 @@ from shared.errors import NotFound
 from shared.store.intake import MAX_ERRORS
 from shared.store.memory_intake import Kept, MemoryIntake
 from shared.store.memory_work import NO_LEASE, MemoryWork, by_job
-from shared.store.protocols import Followed, Page, Remap, Revision, Stored
+from shared.store.protocols import Followed, Page, QueueState, Remap, Revision, Stored
 
 
 def _utc_now() -> datetime:
@@ -125,6 +125,18 @@ class MemoryStore(MemoryIntake, MemoryWork):
             if job_id not in self._jobs:
                 raise NotFound(f"there is no job {job_id!r}")
             return self._jobs[job_id]
+
+    def queue(self) -> QueueState:
+        """Return how what waits fares."""
+        with self._lock:
+            now = self._now()
+            accepted = [self._jobs[job_id].accepted_at for job_id, _ in self._waiting]
+            ends = [each for each in self._waiting.values() if each != NO_LEASE]
+        return QueueState(
+            oldest_seconds=(now - min(accepted, default=now)).total_seconds(),
+            leased=sum(each > now for each in ends),
+            overdue_seconds=max((now - min(ends, default=now)).total_seconds(), 0.0),
+        )
 
     def document(self, document_id: str) -> Document:
         """Return a document as last accepted."""

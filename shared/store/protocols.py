@@ -116,6 +116,18 @@ class Followed:
 
 
 @dataclass(frozen=True)
+class QueueState:
+    """How the documents that wait fare. Ages are of those next in line and last in line, 500 each."""
+
+    oldest_seconds: float = 0.0
+    """Since the oldest of their jobs was accepted; 0 if nothing waits."""
+    leased: int = 0
+    """Documents on the queue or in a worker's hands."""
+    overdue_seconds: float = 0.0
+    """Since the lease ran out that did so first: its document is in nobody's hands; 0 if there is none."""
+
+
+@dataclass(frozen=True)
 class Taken:
     """What of a batch is in a worker's hands, and what of it must be tried alone."""
 
@@ -212,6 +224,9 @@ class Store(Intake, Work, Protocol):
         What a worker has in hand is still finished, and then counted as done. `NotFound` without the
         job, `Conflict` for a remap.
         """
+
+    def queue(self) -> QueueState:
+        """Return how what waits fares."""
 
     def document(self, document_id: str) -> Document:
         """Return a document as last accepted; `NotFound` without one."""

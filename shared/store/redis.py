@@ -33,12 +33,15 @@ from shared.store.protocols import (
     MAX_SEEN_OF_A_QUERY,
     Followed,
     Page,
+    QueueState,
     Remap,
     Revision,
     Stored,
 )
+from shared.store.queue_script import READ_QUEUE
 from shared.store.redis_intake import RedisIntake
 from shared.store.redis_work import RedisWork, by_job
+from shared.tracing import span
 
 _PAGE = 200
 _REMEMBERED_REMOVALS = 100_000
@@ -76,6 +79,7 @@ class RedisStore(RedisIntake, RedisWork):
         self._read_query = client.register_script(scripts.READ_QUERY)
         self._read_labels = client.register_script(scripts.READ_LABELS)
         self._read_maker = client.register_script(scripts.READ_MAKER)
+        self._read_queue = client.register_script(READ_QUEUE)
 
     @classmethod
     def at(cls, url: str, *, retries: int = 2, timeout_seconds: float = 5.0) -> Self:
@@ -140,6 +144,12 @@ class RedisStore(RedisIntake, RedisWork):
             raise NotFound(f"there is no job {job_id!r}")
         return jobs[0]
 
+    def queue(self) -> QueueState:
+        """Return how what waits fares."""
+        with self._asking():
+            oldest, overdue, leased = self._read_queue()
+        return QueueState(oldest / 1e6, leased, overdue / 1e6)
+
     def document(self, document_id: str) -> Document:
         """Return a document as last accepted."""
         with self._asking():
@@ -183,7 +193,7 @@ class RedisStore(RedisIntake, RedisWork):
             revision.index_version,
             revision.policy,
         ]
-        with self._asking():
+        with span("store.write_labels", skim__document_id=document_id), self._asking():
             return bool(self._write_labels(args=[*head, *rows]))
 
     def labels(self, document_id: str) -> DocumentLabels:

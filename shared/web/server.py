@@ -14,6 +14,7 @@ from shared.errors import InvalidInput
 from shared.settings import CommonSettings
 from shared.telemetry import configure_logging
 from shared.web.access import LoopbackOnly, access_of, is_loopback
+from shared.web.tracing import trace
 
 
 def serve(app: FastAPI, *, host: str, port: int, log_level: str) -> None:
@@ -26,6 +27,7 @@ def serve(app: FastAPI, *, host: str, port: int, log_level: str) -> None:
         app.state.access = access_of(CommonSettings())
     except InvalidInput as error:
         _refuse(app, str(error))
+    trace(app)
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -52,6 +54,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                log_config=None,
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=20,

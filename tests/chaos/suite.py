@@ -130,6 +130,7 @@ class Suite:
         }
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SKIM_")},
+            "SKIM_AUTH": "off",
             **_SETTINGS,
             **urls,
             "SKIM_HOME": str(folder),

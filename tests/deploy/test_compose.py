@@ -35,7 +35,7 @@ def variables_of(settings: CommonSettings | ServerSettings) -> set[str]:
 
 
 def test_every_process_of_the_suite_has_a_container() -> None:
-    assert set(SERVICES) == {*SETTINGS_OF, "redis", "prometheus", "tools"}
+    assert set(SERVICES) == {*SETTINGS_OF, "redis", "prometheus", "grafana", "tools"}
 
 
 @pytest.mark.parametrize("name", SETTINGS_OF)
@@ -128,7 +128,7 @@ def test_what_keeps_a_journal_may_write_to_the_home_and_no_other() -> None:
 def test_images_of_others_are_pinned() -> None:
     images = [service["image"] for name, service in SERVICES.items() if name not in OURS]
 
-    assert len(images) == 2
+    assert len(images) == 3
     assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image in images)
 
 
@@ -149,11 +149,31 @@ def test_every_named_volume_is_declared() -> None:
     assert named == set(COMPOSE["volumes"])
 
 
-def test_prometheus_asks_every_service() -> None:
+def test_prometheus_asks_every_service_and_the_worker() -> None:
     config = yaml.safe_load((REPOSITORY / "deploy/prometheus/prometheus.yml").read_text())
     targets = {
         job["job_name"]: [target for each in job["static_configs"] for target in each["targets"]]
         for job in config["scrape_configs"]
     }
 
-    assert targets == {name: [f"{name}:{each.port}"] for name, each in SETTINGS.items()}
+    services = {name: [f"{name}:{each.port}"] for name, each in SETTINGS.items()}
+    worker = AugmentationSettings.model_construct().metrics_port
+    assert targets == services | {"worker": [f"worker:{worker}"]}
+
+
+def test_what_watches_the_suite_is_started_on_demand() -> None:
+    for name in ("prometheus", "grafana"):
+        assert SERVICES[name]["profiles"] == ["observability"]
+
+
+def test_grafana_finds_its_dashboards_and_prometheus() -> None:
+    provisioning = REPOSITORY / "deploy/grafana/provisioning"
+    [source] = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    [provider] = yaml.safe_load((provisioning / "dashboards/skim.yml").read_text())["providers"]
+    volumes = dict(each.split(":")[:2] for each in SERVICES["grafana"]["volumes"])
+
+    assert source["url"] == "http://prometheus:9090"
+    assert volumes["./deploy/grafana/dashboards"] == provider["options"]["path"]
+    assert (REPOSITORY / "deploy/grafana/dashboards").is_dir()

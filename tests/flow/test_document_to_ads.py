@@ -194,7 +194,7 @@ def running(
             GenerationClient("http://generation", attempts=1, transport=to_generation),
             MappingClient("http://mapping", attempts=1, transport=to_mapping),
             lease_seconds=60,
-            ads=AdPublisher(store, inference),
+            ads=AdPublisher(store, inference) if common.metadata_side == "document" else None,
         )
         dispatcher = Dispatcher(store, ImmediateQueue(augmenter.augment), batch_size=3, seconds=60)
         to_augmentation = start(

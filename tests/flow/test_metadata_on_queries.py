@@ -87,9 +87,9 @@ def test_synthetic_labels_become_labels_of_queries_and_a_page_finds_its_category
     generator = QueryGenerator(model, prompts, Sampling())
     data = turned(FOLDER)
     home = home_with(tmp_path / "home", tiny_encoder)
-    with running(home, data, generator, tau=0.99) as suite:
+    on_queries = home.model_copy(update={"metadata_side": "query"})
+    with running(on_queries, data, generator, tau=0.99) as suite:
         suite.augmentation.post_documents(data.documents)
-        on_queries = home.model_copy(update={"metadata_side": "query"})
         labels = labels_as_pairs(suite.labels(), on_queries)
         first = []
         for learned in ({}, labels):

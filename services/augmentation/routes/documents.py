@@ -68,11 +68,26 @@ async def _digest_of(request: Request) -> str:
     return f"json:{hashlib.sha256(await request.body()).hexdigest()}"
 
 
+def key_name(idempotency_key: str, caller: str = "") -> str:
+    """Return the name under which a caller's key is remembered; nobody reads the key, or the caller's, from it."""
+    return hashlib.sha256(f"POST {_PATH} {caller} {idempotency_key}".encode()).hexdigest()
+
+
 DocumentsBody = Annotated[Document | DocumentsRequest, WrapValidator(_one_or_many)]
 IdempotencyKey = Annotated[
     Annotated[str, StringConstraints(min_length=1, max_length=255, pattern="^[ -~]*$")] | None,
     Header(description="Names this request: sent again with the same body, it is answered again."),
 ]
+
+
+async def _name_of(request: Request, idempotency_key: IdempotencyKey = None) -> str | None:
+    """Keep callers with API keys of their own apart: what one sent is no business of another."""
+    if idempotency_key is None:
+        return None
+    return key_name(idempotency_key, request.headers.get("authorization", ""))
+
+
+KeyName = Annotated[str | None, Depends(_name_of)]
 Digest = Annotated[str, Depends(_digest_of)]
 GeneratorName = Annotated[str, Query(max_length=200)]
 
@@ -106,10 +121,9 @@ def intake_routes(
 
     async def upload_documents(
         request: Request,
-        idempotency_key: IdempotencyKey = None,
+        name: KeyName,
         generator: GeneratorName = "",
     ) -> Response:
-        name = key_name(idempotency_key) if idempotency_key else None
         try:
             job, is_replay = await uploads.receive(aiter(request.stream()), name, generator)
         except ClientDisconnect:
@@ -137,7 +151,7 @@ def intake_routes(
         body: DocumentsBody,
         response: Response,
         digest: Digest,
-        idempotency_key: IdempotencyKey = None,
+        name: KeyName,
     ) -> AcceptedJob:
         """Take in one document, several as `{"documents": [...]}`, or any number as NDJSON.
 
@@ -149,9 +163,7 @@ def intake_routes(
         content are unchanged and done at once. The job says how the others fare.
         """
         incoming = _incoming(body)
-        key = None
-        if idempotency_key:
-            key = Key(key_name(idempotency_key), digest, settings.idempotency_seconds)
+        key = Key(name, digest, settings.idempotency_seconds) if name else None
         accepted = store.accept_request(incoming, key)
         if not accepted.is_replay:
             metrics.accepted.inc(len(incoming))
@@ -202,11 +214,6 @@ def _verdicts_of(incoming: Sequence[Incoming], unchanged: frozenset[int]) -> dic
         each.document.id: Verdict.UNCHANGED if at in unchanged else Verdict.ACCEPTED
         for at, each in enumerate(incoming)
     }
-
-
-def key_name(idempotency_key: str) -> str:
-    """Return the name under which a key is remembered: of one length, and nobody reads the key from it."""
-    return hashlib.sha256(f"POST {_PATH} {idempotency_key}".encode()).hexdigest()
 
 
 def _headers_of(job: Job, is_replay: bool) -> dict[str, str]:

@@ -112,6 +112,20 @@ def test_another_body_under_the_same_key_is_refused(
     assert store.counts() == before
 
 
+@pytest.mark.parametrize(
+    "body", [{"json": BOTH}, {"content": LINES, "headers": STREAM}], ids=["json", "lines"]
+)
+def test_the_same_key_of_another_caller_is_another(
+    client: TestClient, body: dict[str, object]
+) -> None:
+    jobs = []
+    for caller in ("Bearer one", "Bearer two"):
+        headers = {**body.get("headers", {}), **KEY, "authorization": caller}
+        jobs.append(client.post("/v1/documents", **{**body, "headers": headers}).json()["id"])
+
+    assert jobs[0] != jobs[1]
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "caf\xe9"])
 def test_a_key_that_is_none_is_refused(client: TestClient, key: str) -> None:
     answer = client.post(

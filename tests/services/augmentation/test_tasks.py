@@ -1,6 +1,9 @@
+import pytest
+
+from services.augmentation import tasks
 from services.augmentation.augmenter import PAUSE_SECONDS
 from services.augmentation.tasks import VISIBILITY_TIMEOUT, app, augment_batch, settings
-from shared.store import MAX_TRIES
+from shared.store import MAX_TRIES, MemoryStore
 
 
 def test_a_message_is_redelivered_only_after_its_task_must_be_over() -> None:
@@ -43,3 +46,18 @@ def test_messages_are_json_only() -> None:
 
     assert conf.accept_content == conf.result_accept_content == ["json"]
     assert {conf.task_serializer, conf.result_serializer, conf.event_serializer} == {"json"}
+
+
+def test_where_queries_have_the_metadata_nothing_becomes_an_ad(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        tasks, "settings", settings.model_copy(update={"ads_url": "http://127.0.0.1:9"})
+    )
+    is_published = []
+    for side in ("document", "query"):
+        common = tasks.common.model_copy(update={"metadata_side": side})
+        monkeypatch.setattr(tasks, "common", common)
+        is_published.append(tasks.ad_publisher(MemoryStore()) is not None)
+
+    assert is_published == [True, False]

@@ -25,19 +25,19 @@ def skim(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (("data", "info", "no-such-folder"), "no-such-folder/documents.jsonl: no such file"),
-        (("search", "oboe"), "/v1/ads: no answer"),
-        (("publish", "v1"), "no bundle here"),
+        (("data", "info", "no-such-folder"), 1, "no-such-folder/documents.jsonl: no such file"),
+        (("search", "oboe"), 3, "/v1/ads: no answer"),
+        (("publish", "v1"), 1, "no bundle here"),
     ],
 )
-def test_an_error_of_ours_is_one_line_and_exit_code_1(
-    tmp_path: Path, arguments: tuple[str, ...], message: str
+def test_an_error_of_ours_is_one_line_and_an_exit_code(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     finished = skim(*arguments, SKIM_HOME=str(tmp_path), SKIM_INFERENCE_URL="http://127.0.0.1:1")
 
-    assert finished.returncode == 1
+    assert finished.returncode == code
     assert finished.stdout == ""
     [line] = finished.stderr.splitlines()
     assert line.startswith("skim: ")

@@ -1,0 +1,48 @@
+"""Whether the index still finds what exact search finds: measured now and then, beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from services.mapping.index_builder import recall_above_tau
+from services.mapping.metrics import MappingMetrics
+from services.mapping.serving import ServedMapping
+from shared.errors import SkimError
+
+_SAMPLE = 32
+"""Train queries looked from, each compared with all others."""
+_log = structlog.get_logger()
+
+
+async def watch(
+    peek: Callable[[], ServedMapping | None], metrics: MappingMetrics, *, seconds: float
+) -> None:
+    """Measure at once and then after each pause, until cancelled.
+
+    Args:
+        peek: gives what is served now.
+        metrics: take the result.
+        seconds: between two looks.
+    """
+    round_number = 0
+    while True:
+        served = peek()
+        if served is not None:
+            try:
+                await asyncio.to_thread(measure, served, metrics, seed=round_number)
+            except SkimError as error:
+                _log.warning("canary_failed", reason=str(error))
+            round_number += 1
+        await asyncio.sleep(seconds)
+
+
+def measure(served: ServedMapping, metrics: MappingMetrics, *, seed: int = 0) -> None:
+    """Set the gauges of the index; other train queries are sampled with another seed."""
+    index = served.mapper.index
+    metrics.train_queries.set(len(index))
+    metrics.index_version_seconds.set(index.version / 1e6)
+    vectors = index.sample(_SAMPLE, seed)
+    metrics.recall.set(recall_above_tau(index, vectors, k=served.mapper.rule.neighbours))
