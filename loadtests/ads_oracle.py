@@ -21,6 +21,7 @@ class AdsOracle:
     bundles: Mapping[str, Sequence[Ad]]
     _changes: dict[int, Mapping[str, Ad | None]] = field(default_factory=lambda: {0: {}})
     latest: int = 0
+    _slots: set[str] = field(default_factory=set)
 
     def note(self, version: int, changes: Mapping[str, Ad | None]) -> None:
         """Take what became of ads (None: deleted) in the step that led to a version."""
@@ -68,8 +69,21 @@ class AdsOracle:
                 return f"{each['id']} may not be returned by {generation} at {version}"
             if (each["title"], each["fields"]) != (known["title"], dict(known["metadata"])):
                 return f"{each['id']} is {each}, expected {known}"
-        scores = [each["score"] for each in answer["ads"]]
-        return None if scores == sorted(scores, reverse=True) else f"not in order: {scores}"
+        scores = [each["score"] for each in answer["ads"] if "slot" not in each]
+        if scores != sorted(scores, reverse=True):
+            return f"not in order: {scores}"
+        return self._fault_of_draws(answer["ads"], len(may))
+
+    def _fault_of_draws(self, ads: Sequence[Mapping[str, Any]], population: int) -> str | None:
+        for each in ads:
+            if "slot" not in each:
+                continue
+            if each["propensity"] != 1 / population:
+                return f"{each['id']} has propensity {each['propensity']}, expected 1/{population}"
+            if each["slot"] in self._slots:
+                return f"{each['id']} was drawn once and given twice"
+            self._slots.add(each["slot"])
+        return None
 
     def forget(self, before: int) -> None:
         """Drop versions that no answer can be of any more."""

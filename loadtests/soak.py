@@ -1,8 +1,8 @@
 """Does it stay right? `python -m loadtests.soak --json [--save] [--minutes 30]`.
 
 The real service answers queries while ads are put, patched and deleted and bundles are switched and rolled back, all the
-time. Every answer is judged by an oracle that knows what may be returned at its version; the process's memory is read
-after a quarter of the time and at the end.
+time, and places of answers are drawn at random. Every answer is judged by an oracle that knows what may be returned at its
+version, and how probable a drawn ad was; the process's memory is read after a quarter of the time and at the end.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ _SETTINGS = {
     "SKIM_INFERENCE_RECENT_ADS": "100",
     "SKIM_INFERENCE_DEAD_POSITIONS": "300",
     "SKIM_INFERENCE_JOURNAL_BYTES": "500000",
+    "SKIM_INFERENCE_EXPLORE_SHARE": "0.05",
 }
-"""Small, so that upkeep happens all the time."""
+"""Small, so that upkeep happens all the time; a share that leaves answers for the cache as well."""
 
 
 class Soak:
@@ -159,6 +160,7 @@ class Soak:
             for answer, k, at_least, color in waiting:
                 fault = self.oracle.fault(answer, k, at_least=at_least, color=color)
                 self.counts["answers"] += 1
+                self.counts["drawn"] += sum("slot" in each for each in answer["ads"])
                 if fault is not None:
                     self._fail(fault)
 
@@ -231,7 +233,7 @@ def measure(seconds: float) -> tuple[dict[str, str | int | float | None], Sequen
                     early = rss_mb(address)
             late = rss_mb(address)
         journal = (home / "ads" / "journal.bin").stat().st_size
-    names = ("answers", "wrong", "refused", "changes", "switches")
+    names = ("answers", "drawn", "wrong", "refused", "changes", "switches")
     figures: dict[str, str | int | float | None] = {name: soak.counts[name] for name in names}
     figures |= {
         "seconds": round(seconds),

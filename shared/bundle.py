@@ -45,6 +45,10 @@ MANIFEST = "manifest.json"
 ENCODER = "encoder"
 ADS = "ads.jsonl"
 CURRENT, PREVIOUS = "current", "previous"
+EVENTS_UNTIL = "events_until"
+"""Setting of a manifest: the moment up to which training read the event files."""
+SUITE_LABELS = "suite_labels"
+"""And how many labels the suite gave it."""
 
 
 class FileEntry(Contract):
@@ -309,8 +313,23 @@ def current(bundles: Path) -> Path:
     return bundles / version
 
 
+def trained_until(bundles: Path) -> datetime | None:
+    """Return the moment up to which the served bundle knows the log of events; None if there is no bundle."""
+    try:
+        manifest = read_manifest(current(bundles))
+    except (NotFound, Damaged):
+        return None
+    known = manifest.settings.get(EVENTS_UNTIL)
+    return datetime.fromisoformat(known) if isinstance(known, str) else manifest.created_at
+
+
 def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest in `folder`; `NotFound` or `Damaged` if there is none to be read."""
+    """Return a bundle's manifest; the files it lists are not looked at.
+
+    Raises:
+        NotFound: there is no bundle.
+        Damaged: it is no manifest.
+    """
     path = folder / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())

@@ -27,6 +27,7 @@ from shared.contracts.augmentation import (
 )
 from shared.contracts.base import Contract
 from shared.contracts.document import Document
+from shared.contracts.events import EventsResponse
 from shared.contracts.generation import NDJSON, GenerateRequest, GenerateResponse, GenerationInfo
 from shared.contracts.inference import (
     AdId,
@@ -507,6 +508,14 @@ class InferenceClient(ServiceClient):
     def rollback(self) -> InferenceInfo:
         """Let the service go back to the bundle before."""
         return self._call(InferenceInfo, "POST", "/v1/bundles:rollback")
+
+    def info(self) -> InferenceInfo:
+        """Return what it answers from."""
+        return self._call(InferenceInfo, "GET", "/v1/info")
+
+    def send_events(self, events: Sequence[Contract]) -> EventsResponse:
+        """Hand in events (`Event`); sending the same again is harmless."""
+        return self._call(EventsResponse, "POST", "/v1/events", lines=events)
 
     def reload(self) -> InferenceInfo:
         """Let the service take the bundle that is published now."""

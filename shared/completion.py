@@ -142,6 +142,15 @@ def read_completion(
     return read
 
 
+def malformation_of(line: str) -> Dropped | None:
+    """Return why a line could be no document's query; None if it could."""
+    if len(line) > _MAX_LINE_CHARACTERS:
+        return Dropped.LENGTH
+    visible = line_forms.visible_text(line)
+    query = line_forms.without_marks(visible, line_forms.PUNCTUATION)
+    return _malformation(line, visible, query) if query else Dropped.NO_WORDS
+
+
 def _is_out_of_bounds(text: str) -> bool:
     words = text.split()
     if len(text) > MAX_CHARACTERS or len(words) > MAX_WORDS:

@@ -5,7 +5,8 @@
     clicks.tsv         query id <tab> document id <tab> count
     qrels.tsv          query id <tab> document id <tab> relevance      complete truth or judgements
     propensities.tsv   query id <tab> document id <tab> probability    of a click, if a simulation knows it
-    exploration.tsv    query id <tab> document id <tab> count          clicks on documents shown at random
+    exploration.tsv    query id <tab> document id <tab> count          clicks on documents shown at random, weighed
+                       by the inverse propensity where that varied
     impressions.tsv    query id <tab> document id <tab> count          how often the log showed what, clicked or not
     splits/NAME.tsv    query id <tab> split      another way to part the queries
 
@@ -110,6 +111,15 @@ def read_dataset(folder: Path, *, split: str | None = None) -> Dataset:
         exploration=_pairs("exploration.tsv", adds_up=True),
         impressions=_pairs("impressions.tsv", adds_up=True),
     )
+
+
+def held_out_ids(folder: Path) -> set[str]:
+    """Return the ids of the queries that a data folder's own split or any of `splits/` holds out."""
+    queries = list(read_queries(folder / "queries.jsonl"))
+    held = {query.id for query in queries if query.split != "train"}
+    for path in sorted((folder / "splits").glob("*.tsv")):
+        held |= {query.id for query in _with_split(queries, path) if query.split != "train"}
+    return held
 
 
 def write_dataset(folder: Path, dataset: Dataset) -> None:

@@ -21,6 +21,11 @@ def one_line(text: str) -> str:
     return _SPACES.sub(lambda run: " " if _LINE_BREAK.search(run[0]) else run[0], visible)
 
 
+def query_key(text: str) -> str:
+    """Return what the same query has in common however it is typed: no case, plain spaces, NFKC."""
+    return " ".join(unicodedata.normalize("NFKC", one_line(text)).lower().split())
+
+
 def words_of(text: str) -> list[str]:
     """Return a text's words, folded (NFKC, no case); vowel signs belong to their word."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("\u2019", "")

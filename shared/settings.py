@@ -96,6 +96,11 @@ class CommonSettings(BaseSettings):
         """Folder of what the inference service was told of ads; it outlives bundles."""
         return self.home / "ads"
 
+    @property
+    def events(self) -> Path:
+        """Folder of what users were shown and clicked, as the inference service was told."""
+        return self.home / "events"
+
 
 class ServerSettings(BaseSettings):
     """What every HTTP service has. Subclasses set the prefix `SKIM_<SERVICE>_` and the port."""

@@ -16,6 +16,7 @@ from services.cli import (
     distill,
     doctor,
     evaluate,
+    events,
     gaps,
     keys,
     logs,
@@ -56,6 +57,7 @@ app.command()(augment.augment)
 augment.labels_app.command("matrix")(matrix.matrix)
 app.add_typer(augment.labels_app, name="labels")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(events.app, name="events")
 app.command("train")(training.train_command)
 app.command()(training.publish)
 app.add_typer(ads.bundles_app, name="bundles")

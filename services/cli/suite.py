@@ -26,6 +26,7 @@ from services.cli.components import (
 )
 from services.cli.console import err, out, print_json, print_table
 from services.cli.processes import is_alive, kill, send, wait_until
+from services.cli.since_bundle import SinceBundle, since_bundle
 from services.cli.supervisor import (
     Component,
     PartRecord,
@@ -35,7 +36,7 @@ from services.cli.supervisor import (
     read_record,
     stop_leftovers,
 )
-from shared.clients import AugmentationClient
+from shared.clients import AugmentationClient, InferenceClient
 from shared.contracts.augmentation import Counts
 from shared.errors import Conflict, InvalidInput, SkimError, Unavailable
 from shared.settings import CommonSettings
@@ -140,13 +141,17 @@ def look_at(components: Sequence[Component], record: SuiteRecord | None) -> list
 
 
 def facts_of(
-    record: SuiteRecord | None, looks: Sequence[Look], counts: Counts | None
+    record: SuiteRecord | None,
+    looks: Sequence[Look],
+    counts: Counts | None,
+    since: SinceBundle | None = None,
 ) -> dict[str, Any]:
     """Return what `skim status` shows, as JSON values."""
     return {
         "up": record is not None and is_alive(record.supervisor),
         "parts": [asdict(look) for look in looks],
         "counts": counts.model_dump(mode="json") if counts else None,
+        "since_bundle": asdict(since) if since else None,
     }
 
 
@@ -280,8 +285,14 @@ def _show(
         err.print("The supervisor died; `skim up` or `skim down` cleans up after it.")
     looks = look_at(components, record)
     counts = _counts_of(common) if record else None
+    since = since_bundle(
+        common.bundles,
+        common.events,
+        labels_now=counts.labels if counts else None,
+        cold_start_ads=_cold_start_ads(common) if record else None,
+    )
     if as_json:
-        print_json(facts_of(record, looks, counts))
+        print_json(facts_of(record, looks, counts, since))
         return
     print_table(_table_of(looks))
     if counts:
@@ -295,6 +306,8 @@ def _show(
                 f"{counts.dead_letters:,} dead letters; `skim dead-letters list` says why",
                 highlight=False,
             )
+    if since:
+        out.print(since.line, highlight=False)
     if any(look.name == "dashboard" and look.state == "ready" for look in looks):
         out.print(f"The operators' page: {common.dashboard_url}", highlight=False)
 
@@ -319,6 +332,15 @@ def _counts_of(common: CommonSettings) -> Counts | None:
     try:
         with AugmentationClient(url, timeout_seconds=PROBE_SECONDS, attempts=1) as client:
             return client.counts()
+    except SkimError:
+        return None
+
+
+def _cold_start_ads(common: CommonSettings) -> int | None:
+    url = common.inference_url
+    try:
+        with InferenceClient(url, timeout_seconds=PROBE_SECONDS, attempts=1) as client:
+            return client.info().cold_start_ads
     except SkimError:
         return None
 

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.augment import labels_of
-from services.cli.console import Advance, print_json, progress_bar, progress_bar_with_note
+from services.cli.console import Advance, err, print_json, progress_bar, progress_bar_with_note
 from services.cli.direction import labels_as_pairs
 from services.cli.generate import read_synthetic_queries
-from shared.bundle import activate, open_bundle
+from services.cli.logged import log_in, put_new, with_log
+from shared.bundle import EVENTS_UNTIL, SUITE_LABELS, activate, open_bundle
 from shared.clients import AugmentationClient, InferenceClient
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Pairs, read_dataset, read_pairs
 from shared.encoder import SentenceEncoder
 from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.events.files import days_of
 from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
@@ -66,11 +68,15 @@ def train_command(
         int | None,
         typer.Option(min=1, help="Of the ads' vectors in memory; above, 8 bits a number."),
     ] = None,
+    events: Annotated[
+        bool, typer.Option(help="Learn what users did since, as the inference service was told.")
+    ] = True,
 ) -> None:
     """Train on clicks, labels and synthetic queries and write a bundle; `skim publish` serves it.
 
     Labels, and the synthetic queries they were made from, are those of the running suite unless files
-    are named.
+    are named. Clicks of `POST /v1/events` are added to the folder's, and queries that proved themselves there
+    become train queries, also of the running mapping service.
     """
     from services.training.embeddings import CachedEncoder
     from services.training.publish import bundle_model
@@ -79,6 +85,13 @@ def train_command(
 
     common = CommonSettings()
     dataset = read_dataset(folder, split=split)
+    asks_suite = labels is None and not clicks_only
+    summary = log_in(folder)
+    if events and summary is None and days_of(common.events):
+        logged = with_log(common, dataset, folder)
+        dataset, summary = logged.dataset, logged.summary
+        if asks_suite and put_new(common, logged.new) is None:
+            err.print("The mapping service did not take the log's new queries.")
     added, written = things_to_add(
         common, labels, queries, labels_only=labels_only, clicks_only=clicks_only
     )
@@ -113,6 +126,8 @@ def train_command(
             facts=serving_facts(model.vectors, dataset, added, written, cached),
             version=version,
             max_index_bytes=None if max_index_mb is None else max_index_mb * 1_000_000,
+            notes=({EVENTS_UNTIL: summary.until} if summary else {})
+            | ({SUITE_LABELS: sum(map(len, added.values()))} if asks_suite else {}),
         )
     print_json(
         {
@@ -120,6 +135,7 @@ def train_command(
             "folder": str(bundle),
             **model.counts.model_dump(),
             "mixing_weight": model.mixing_weight,
+            "events": summary.model_dump() if summary else None,
         }
     )
 

@@ -1,27 +1,41 @@
-"""The inference service's application: queries, changes of the ads and bundles are routers of their own."""
+"""The inference service's application: queries, changes of the ads, bundles and events are routers of their own."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from services.inference.event_desk import EventDesk
 from services.inference.generations import Generations
 from services.inference.routes.ads import ads_router
 from services.inference.routes.bundles import bundles_router
 from services.inference.routes.changes import changes_router
+from services.inference.routes.events import events_router
 from services.inference.serving import Serving
 from services.inference.settings import InferenceSettings
 from shared.web import create_app
 
 
-def build_app(settings: InferenceSettings, generations: Generations) -> FastAPI:
-    """Return the application."""
+def build_app(
+    settings: InferenceSettings,
+    generations: Generations,
+    *,
+    open_desk: Callable[[CollectorRegistry], EventDesk] | None = None,
+) -> FastAPI:
+    """Return the application.
+
+    Args:
+        settings: of the service.
+        generations: what is served.
+        open_desk: gives what takes events in; without it there are no events and no exploration.
+    """
     registry = CollectorRegistry()
     serving = Serving(settings, generations, registry)
+    desk = open_desk(registry) if open_desk else None
 
     @asynccontextmanager
     async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -43,7 +57,9 @@ def build_app(settings: InferenceSettings, generations: Generations) -> FastAPI:
         registry=registry,
     )
     app.state.serving = serving
-    app.include_router(ads_router(serving))
+    app.include_router(ads_router(serving, desk))
     app.include_router(changes_router(serving))
     app.include_router(bundles_router(serving))
+    if desk is not None:
+        app.include_router(events_router(desk))
     return app

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
 
 from shared.contracts.base import Contract
+from shared.contracts.generation import NDJSON
 from shared.errors import InvalidInput
 
 _Item = TypeVar("_Item", bound=Contract)
+
+
+def described(
+    model: type[Contract], most: int, *, bare: str | None = None, alone: bool = True
+) -> dict[str, Any]:
+    """Return what an OpenAPI document says of such a body; lines are shown as a list as well.
+
+    Args:
+        model: as of `items_of`; it has no other models in it, since its references would lead nowhere.
+        most: items that may come at once.
+        bare: see there.
+        alone: whether one item without a list is a body too, as one line.
+    """
+    item = model.model_json_schema()
+    if bare is not None:
+        item = {"anyOf": [item, item["properties"][bare]]}
+    schema: dict[str, Any] = {"type": "array", "items": item, "minItems": 1, "maxItems": most}
+    if alone:
+        schema = {"anyOf": [schema, item]}
+    content = {media_type: {"schema": schema} for media_type in ("application/json", NDJSON)}
+    return {"requestBody": {"content": content, "required": True}}
 
 
 def items_of(

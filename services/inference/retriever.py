@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
+from services.inference.exploration import Draw, Slate
 from services.inference.filters import Conditions
 from services.inference.generation import Generation
 from services.inference.view import View
@@ -24,7 +26,7 @@ class Ranking:
     """The top ads of a query, best first, and where the time went."""
 
     ads: Sequence[Mapping[str, object]]
-    """`id`, `title`, `score`, and `fields` if any were asked for."""
+    """`id`, `title`, `score`, `fields` if any were asked for, `propensity` and `slot` of those drawn at random."""
     seconds: Mapping[str, float]
     """Of each stage but the queue."""
 
@@ -35,20 +37,27 @@ def top(
     k: int,
     conditions: Conditions | None = None,
     fields: Sequence[str] = (),
+    draw: Draw | None = None,
 ) -> Ranking:
-    """Return the `k` best ads of `query` that match, or all if there are fewer; all of it from one view."""
+    """Return the `k` best ads of `query` that match, or all if there are fewer; all of it from one view.
+
+    Drawn places get an ad drawn from all that may be returned: live, put ones too, and matching.
+    """
     generation = view.generation
     started = time.perf_counter()
     tokens = generation.encoder.tokens([query])
     tokenised = time.perf_counter()
     vector = generation.encoder.forward(tokens)[0]
     encoded = time.perf_counter()
-    scores, positions = view.search(vector, k, conditions)
+    slate = _slate(view, vector, k, conditions, draw)
     searched = time.perf_counter()
     ads = [
-        _ad_of(view.row(position), _score_of(generation, score), fields)
-        for position, score in zip(positions.tolist(), scores.tolist(), strict=True)
+        _ad_of(view.row(position), _score_of(generation, product), fields)
+        for position, product in slate.ads
     ]
+    if draw is not None:
+        for place in slate.drawn:
+            ads[place] |= draw.mark(str(ads[place]["id"]), place + 1, slate.propensity)
     seconds = {
         "tokenise": tokenised - started,
         "encode": encoded - tokenised,
@@ -56,6 +65,33 @@ def top(
         "name": time.perf_counter() - searched,
     }
     return Ranking(ads, seconds)
+
+
+def _slate(
+    view: View,
+    vector: NDArray[np.float32],
+    k: int,
+    conditions: Conditions | None,
+    draw: Draw | None,
+) -> Slate[tuple[int, float]]:
+    """Return the positions of an answer with their inner products, drawn ones among them."""
+    reach = k if draw is None else draw.explorer.reach(k)
+    scores, positions = view.search(vector, reach, conditions)
+    ranked = list(zip(positions.tolist(), scores.tolist(), strict=True))
+    if draw is None:
+        return Slate(ranked)
+    allowed = view.matching(conditions)
+    return draw.explorer.fill(
+        ranked,
+        k,
+        draw.places,
+        population=len(allowed),
+        at=lambda numbers: [
+            (position, float(np.dot(vector, view.vector(position))))
+            for position in allowed[numbers].tolist()
+        ],
+        id_of=lambda ad: ad[0],
+    )
 
 
 def explain(view: View, position: int, query: str) -> Explanation:
@@ -99,9 +135,9 @@ def _score_of(generation: Generation, product: float) -> float:
     return product if calibration is None else calibration.probability(product)
 
 
-def _ad_of(row: bytes, score: float, fields: Sequence[str]) -> Mapping[str, object]:
+def _ad_of(row: bytes, score: float, fields: Sequence[str]) -> dict[str, object]:
     ad = orjson.loads(row)
-    named = {"id": ad["id"], "title": ad["title"], "score": score}
+    named: dict[str, object] = {"id": ad["id"], "title": ad["title"], "score": score}
     if fields:
         known = {**(ad.get("metadata") or {}), "text": ad.get("text", "")}
         named["fields"] = {name: known[name] for name in fields if name in known}

@@ -33,3 +33,23 @@ class InferenceSettings(ServerSettings):
     """Outdated vectors of ads put since the bundle that are kept before they are dropped."""
     journal_bytes: int = Field(default=16_000_000, ge=0)
     """By which the journal may outgrow twice its content before it is written anew."""
+    max_events: int = Field(default=1_000, ge=1)
+    """Events of one `POST /v1/events`."""
+    max_waiting_events: int = Field(default=100_000, ge=1)
+    """Events that may wait for the disk; more are refused with 503."""
+    event_max_age_days: int = Field(default=7, ge=1)
+    """An older event is rejected."""
+    event_file_bytes: int = Field(default=64_000_000, ge=1)
+    """An event file is closed once it is as large."""
+    event_open_seconds: float = Field(default=3_600.0, gt=0)
+    """And once it was open for so long: only closed files are compacted and lose what is erased."""
+    event_reserve_bytes: int = Field(default=500_000_000, ge=0)
+    """Of the disk that events leave free; with less, they are refused with 503 and queries are answered on."""
+    explore_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the places of answers that get an ad drawn at random, so that clicks teach what ranking never shows.
+    Each answer is a little worse for it: 0.01 draws one place in a hundred."""
+    explore_pool: int = Field(default=0, ge=0, le=1_000)
+    """Draw from so many of the query's best ads only, 0: from all. A pool is clicked more often and shows nothing that
+    ranking leaves far behind; the exploration log is then fair within the pool only."""
+    explore_seed: int | None = None
+    """Makes what is drawn repeatable; for tests."""

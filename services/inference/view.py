@@ -95,6 +95,19 @@ class View:
         best = np.lexsort((positions, -scores))[:k]
         return scores[best], positions[best]
 
+    def matching(self, conditions: Conditions | None = None) -> NDArray[np.int64]:
+        """Return the positions of the live ads that match, all that a search may return; not to be written to."""
+        if conditions is None:
+            return self._live_positions
+        masks = [segment.columns.mask(conditions) for segment, _ in self._segments]
+        start = self.recent_from
+        indexed = np.flatnonzero(np.concatenate(masks) & self.is_live[:start])
+        return np.concatenate([indexed, self._recent_places(conditions, start) + start])
+
+    @cached_property
+    def _live_positions(self) -> NDArray[np.int64]:
+        return np.flatnonzero(self.is_live)
+
     @cached_property
     def _segments(self) -> Sequence[tuple[Segment, Allowed]]:
         """The indexes, each with which of its ads are live."""
@@ -108,12 +121,17 @@ class View:
     def _search_recent(
         self, vector: NDArray[np.float32], conditions: Conditions | None, start: int
     ) -> Found:
-        places = np.flatnonzero(self.is_live[start:])
-        if conditions is not None:
-            fits = [matches(conditions, self.recent_metadata[place]) for place in places.tolist()]
-            places = places[np.array(fits, dtype=np.bool_)]
+        places = self._recent_places(conditions, start)
         scores = inner_products(vector, self.recent_vectors[: len(self.is_live) - start])[places]
         return scores, places + start
+
+    def _recent_places(self, conditions: Conditions | None, start: int) -> NDArray[np.int64]:
+        """Return which of the recent ads are live and match, from 0."""
+        places = np.flatnonzero(self.is_live[start:])
+        if conditions is None:
+            return places
+        fits = [matches(conditions, self.recent_metadata[place]) for place in places.tolist()]
+        return places[np.array(fits, dtype=np.bool_)]
 
 
 def inner_products(

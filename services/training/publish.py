@@ -25,6 +25,7 @@ def bundle_model(
     metrics: Mapping[str, float] | None = None,
     version: str | None = None,
     max_index_bytes: int | None = None,
+    notes: Mapping[str, str | int] | None = None,
 ) -> Path:
     """Write a bundle and return its folder; it is served once it is activated.
 
@@ -37,6 +38,7 @@ def bundle_model(
         metrics: what an evaluation measured of this model's arm.
         version: names the bundle; made from time and content if absent.
         max_index_bytes: of the vectors in memory; above that 8 bits a number, if recall allows it.
+        notes: what else the manifest's settings say (`shared.bundle.EVENTS_UNTIL`).
 
     Raises:
         InvalidInput: the model does not fit the documents or the encoder.
@@ -52,7 +54,9 @@ def bundle_model(
         vectors=model.vectors,
         counts=model.counts,
         git_revision=git_revision(),
-        settings=flat_settings(model.settings) | {"mixing_weight": model.mixing_weight},
+        settings=flat_settings(model.settings)
+        | {"mixing_weight": model.mixing_weight}
+        | dict(notes or {}),
         data_sha256=model.data_sha256,
         metrics=metrics,
         version=version,

@@ -8,14 +8,16 @@ from typing import Annotated
 import orjson
 from pydantic import AllowInfNan, Field, StringConstraints
 
-from shared.contracts.base import Contract, Identifier, NonBlank
+from shared.contracts.base import A_NUMBER, Contract, Identifier, NonBlank
 
 MAX_TEXT_CHARACTERS = 100_000
 MAX_METADATA_CHARACTERS = 10_000
 
+LongText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARACTERS)]
 MetadataText = Annotated[str, StringConstraints(max_length=MAX_METADATA_CHARACTERS)]
-MetadataInteger = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-MetadataNumber = Annotated[float, AllowInfNan(False)]
+MetadataInteger = Annotated[int, Field(ge=-(2**63), lt=2**63), A_NUMBER]
+MetadataNumber = Annotated[float, AllowInfNan(False), A_NUMBER]
+MetadataName = Annotated[str, StringConstraints(max_length=100)]
 MetadataValue = bool | MetadataInteger | MetadataNumber | MetadataText | list[MetadataText]
 
 
@@ -24,10 +26,8 @@ class Document(Contract):
 
     id: Identifier
     title: NonBlank
-    text: Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARACTERS)] = ""
-    metadata: dict[Annotated[str, StringConstraints(max_length=100)], MetadataValue] = Field(
-        default_factory=dict, max_length=100
-    )
+    text: LongText = ""
+    metadata: dict[MetadataName, MetadataValue] = Field(default_factory=dict, max_length=100)
 
     @property
     def content_hash(self) -> str:

@@ -15,8 +15,14 @@ from pydantic import (
 )
 
 from shared.bundle_facts import Lessons, ScoreCalibration
-from shared.contracts.base import Contract, Identifier, QueryText
-from shared.contracts.document import Document, MetadataInteger, MetadataValue
+from shared.contracts.base import Contract, Identifier, NonBlank, QueryText
+from shared.contracts.document import (
+    Document,
+    LongText,
+    MetadataInteger,
+    MetadataName,
+    MetadataValue,
+)
 
 MAX_K = 1_000
 MAX_BATCH = 64
@@ -70,6 +76,10 @@ class RankedAd(Contract):
     score: float
     fields: dict[str, MetadataValue] | None = None
     """Those that were asked for and that the ad has: `text`, or names of metadata."""
+    propensity: float | None = None
+    """Of an ad that was drawn at random: how probable it was in this place, once the place was drawn."""
+    slot: str | None = None
+    """Of a drawn ad: what its events must repeat."""
 
 
 class AdsResponse(Contract):
@@ -82,6 +92,8 @@ class AdsResponse(Contract):
     """Grows with every change of the ads: all of an answer is of one."""
     ads: list[RankedAd]
     took_ms: float
+    request: str = ""
+    """Names this answer: its events repeat it. Also in the header `X-Request-ID`."""
 
 
 class AdsQuery(Contract):
@@ -127,9 +139,9 @@ class AdPatch(Contract):
     """What changes of an ad; the rest stays. Metadata is merged by name, null takes a name out."""
 
     id: Identifier
-    title: str | None = None
-    text: str | None = None
-    metadata: dict[str, MetadataValue | None] | None = None
+    title: NonBlank | None = None
+    text: LongText | None = None
+    metadata: dict[MetadataName, MetadataValue | None] | None = None
 
 
 class AdId(Contract):

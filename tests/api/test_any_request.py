@@ -1,6 +1,7 @@
 """Whatever is asked, each service answers as its OpenAPI document says, and never with an error of its own."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -19,13 +20,12 @@ from services.generation.generator import QueryGenerator
 from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
 from services.inference.app import build_app as inference_app
-from services.inference.retriever import Retriever
+from services.inference.event_desk import EventDesk
 from services.inference.settings import InferenceSettings
 from services.mapping.app import build_app as mapping_app
 from services.mapping.index_builder import build_index
 from services.mapping.serving import serve_index
 from services.mapping.settings import MappingSettings
-from shared.ad_index import AdIndex
 from shared.contracts.document import Document
 from shared.dataset import Query
 from shared.keys import Scope, add_key, new_key
@@ -35,6 +35,8 @@ from shared.store import MemoryStore
 from shared.web.access import access_of
 from tests.support.any_requests import Findings, ask_anything, ask_until
 from tests.support.encoders import BagOfWordsEncoder
+from tests.support.generations import Shelf, ad
+from tests.support.generations import generation as bundle_of
 from tests.support.language_models import FakeLanguageModel
 from tests.support.queues import FakeQueue
 from tests.support.tiny_models import write_tokenizer
@@ -61,11 +63,12 @@ def generation(home: Path) -> FastAPI:
     return generation_app(CommonSettings(home=home), GenerationSettings(), generator)
 
 
-def inference(_: Path) -> FastAPI:
-    encoder = BagOfWordsEncoder()
-    ads = [Document(id=str(number), title=title) for number, title in enumerate(TITLES)]
-    retriever = Retriever(encoder, AdIndex(encoder.encode(TITLES)), ads, "v1", {})
-    return inference_app(InferenceSettings(), lambda: retriever)
+def inference(home: Path) -> FastAPI:
+    ads = [ad(str(number), title) for number, title in enumerate(TITLES)]
+    shelf, settings = Shelf(home), InferenceSettings(explore_share=0.5)
+    shelf.put("v1", bundle_of("v1", ads), current=True)
+    open_desk = partial(EventDesk, home / "events", settings, lambda: None)
+    return inference_app(settings, shelf.generations(), open_desk=open_desk)
 
 
 def mapping(home: Path) -> FastAPI:

@@ -60,3 +60,22 @@ def test_ads_out_of_order_are_a_fault(oracle: AdsOracle) -> None:
     turned["ads"].reverse()
 
     assert "not in order" in str(oracle.fault(turned, 2, at_least=2))
+
+
+def drawn_second(propensity: float) -> dict[str, object]:
+    """Return an answer whose second ad would rank first, and was drawn."""
+    found = answer(ad(3), ad(2))
+    found["ads"][1] |= {"score": 9, "propensity": propensity, "slot": "s"}
+    return found
+
+
+def test_a_drawn_ad_has_any_score_and_the_propensity_of_all_that_may_be_drawn(
+    oracle: AdsOracle,
+) -> None:
+    assert oracle.fault(drawn_second(1 / 2), 2, at_least=2) is None
+    assert "expected 1/2" in str(oracle.fault(drawn_second(1 / 3), 2, at_least=2))
+
+
+def test_a_drawn_place_that_is_given_twice_is_a_fault(oracle: AdsOracle) -> None:
+    assert oracle.fault(drawn_second(1 / 2), 2, at_least=2) is None
+    assert "given twice" in str(oracle.fault(drawn_second(1 / 2), 2, at_least=2))

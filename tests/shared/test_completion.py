@@ -13,6 +13,7 @@ from shared.completion import (
     MAX_WORD_CHARACTERS,
     MAX_WORDS,
     Dropped,
+    malformation_of,
     parse_completion,
     read_completion,
 )
@@ -239,3 +240,20 @@ def test_reading_takes_linear_time(piece: str) -> None:
     read_completion(completion, OBOE, is_finished=False)
 
     assert time.process_time() - started < 5
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=120))
+def test_a_line_is_malformed_alone_as_in_a_completion(line: str) -> None:
+    if len(line.splitlines()) > 1:
+        return
+    read = read_completion(line, OBOE)
+    malformed = malformation_of(line)
+
+    if read.lines:
+        assert (malformed is not None) == bool(read.malformed_lines)
+    else:
+        assert malformed is Dropped.NO_WORDS
+
+
+def test_a_line_that_is_too_long_is_malformed_unread() -> None:
+    assert malformation_of("reed " * 1_000) is Dropped.LENGTH

@@ -14,6 +14,7 @@ from shared.dataset import (
     Dataset,
     Query,
     escape_id,
+    held_out_ids,
     plain_number,
     read_dataset,
     read_documents,
@@ -272,3 +273,12 @@ def test_golden_propensities_and_an_exploration_log_come_back(tmp_path: Path) ->
     write_dataset(tmp_path, dataset)
 
     assert read_dataset(tmp_path) == dataset
+
+
+def test_a_query_is_held_out_if_any_split_holds_it_out(tmp_path: Path) -> None:
+    splits = {"a": "train", "b": "validation", "c": "train"}
+    queries = [Query(id=name, text=name, split=split) for name, split in splits.items()]
+    write_dataset(tmp_path, replace(DATASET, queries=queries, clicks={}, truth={}))
+    write_lines(tmp_path / "splits" / "other.tsv", ["a\ttrain", "b\ttrain", "c\ttest"])
+
+    assert held_out_ids(tmp_path) == {"b", "c"}

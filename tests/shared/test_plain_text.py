@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.plain_text import one_line, signature, words_of
+from shared.plain_text import one_line, query_key, signature, words_of
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,17 @@ def test_different_words_do_not(one: str, other: str) -> None:
 
 def test_vowel_signs_belong_to_their_word() -> None:
     assert words_of("हिन्दी किताब, C'est") == ["हिन्दी", "किताब", "cest"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [
+        ("  Fishing\t BOAT ", "fishing boat"),
+        ("\uff26ishing\u3000boat", "fishing boat"),
+        ("fishing\u200b boat", "fishing boat"),
+        ("Straße", "straße"),
+    ],
+)
+def test_a_query_has_one_key_however_it_is_typed(typed: str, key: str) -> None:
+    assert query_key(typed) == key
+    assert query_key(key) == key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -21,6 +21,7 @@ from services.dashboard.app import build_app as build_dashboard
 from services.dashboard.settings import DashboardSettings
 from services.generation.metrics import GenerationMetrics
 from services.inference.app import build_app as build_inference
+from services.inference.event_desk import EventDesk
 from services.inference.generations import Generations
 from services.inference.live_ads import LiveAds
 from services.inference.settings import InferenceSettings
@@ -72,7 +73,11 @@ def registered() -> dict[str, tuple[Described, ...]]:
             AugmentationSettings(), store, dispatcher
         ).state.registry,
         "worker": METRICS.registry,
-        "inference": build_inference(InferenceSettings(), generations).state.registry,
+        "inference": build_inference(
+            InferenceSettings(),
+            generations,
+            open_desk=partial(EventDesk, nowhere / "events", InferenceSettings(), lambda: None),
+        ).state.registry,
         "dashboard": build_dashboard(CommonSettings(), DashboardSettings()).state.registry,
     }
     return {job: tuple(_described(registry)) for job, registry in registries.items()}

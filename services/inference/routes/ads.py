@@ -10,8 +10,11 @@ from typing import Annotated, TypeVar
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
+from structlog.contextvars import get_contextvars
 
 from services.inference.admission import ClientLeft
+from services.inference.event_desk import EventDesk
+from services.inference.exploration import Draw
 from services.inference.filters import conditions_of
 from services.inference.retriever import Ranking, explain, top
 from services.inference.serving import Serving
@@ -40,8 +43,8 @@ Milliseconds = Annotated[
 ]
 
 
-def ads_router(serving: Serving) -> APIRouter:
-    """Return the routes that answer queries."""
+def ads_router(serving: Serving, desk: EventDesk | None = None) -> APIRouter:
+    """Return the routes that answer queries; the desk says which places get an ad drawn at random."""
     router = APIRouter(tags=["ads"])
 
     # orjson instead of a response model is a third more requests a second; the model documents.
@@ -64,30 +67,41 @@ def ads_router(serving: Serving) -> APIRouter:
         ] = None,
         timeout_ms: Milliseconds = None,
     ) -> Response:
-        """Give the top ads of a query, best first; `Server-Timing` says where the time went."""
+        """Give the top ads of a query, best first; `Server-Timing` says where the time went.
+
+        With exploration some places have an ad drawn at random among those that may be returned: it has `propensity` and `slot`.
+        """
         started = time.perf_counter()
         view = serving.generations.view()
+        name = str(get_contextvars().get("request_id", ""))
         key = (query, k, filter, fields)
-        ads, timing = serving.cache.get(view, key), "cache;desc=hit"
+        draw = None if desk is None else desk.draw(query, k, name)
+        # What is drawn is drawn for this answer alone: it neither comes from the cache nor goes into it.
+        ads = serving.cache.get(view, key) if draw is None else None
+        timing = "cache;desc=hit"
         if ads is None:
             asked = AdsQuery.model_construct(
                 query=query, k=k, filter=_filter_of(filter), fields=_names_of(fields)
             )
             try:
                 [(ads, timing)] = await _answer(
-                    serving, view, [asked], timeout_ms, _leaving(request)
+                    serving, view, [asked], timeout_ms, _leaving(request), draw
                 )
             except ClientLeft:
                 return Response(status_code=_CLIENT_LEFT)
-            serving.cache.put(view, key, ads)
+            if draw is None:
+                serving.cache.put(view, key, ads)
         else:
             serving.answers.labels("cache").inc()
-        body = _head(view) + b',"query":' + orjson.dumps(query) + b',"ads":' + ads
-        return _response(body, started, timing)
+        named = b',"request":%b,"query":%b,"ads":' % (orjson.dumps(name), orjson.dumps(query))
+        return _response(_head(view) + named + ads, started, timing)
 
     @router.post("/v1/ads:batch", response_model=AdsBatchResponse)
     async def batch(request: Request, body: AdsBatch) -> Response:
-        """Give the top ads of several queries: all answers, of one state of the ads, or an error."""
+        """Give the top ads of several queries: all answers, of one state of the ads, or an error.
+
+        No place is drawn at random here: a page that is shown, and whose clicks are told, asks `GET /v1/ads`.
+        """
         started = time.perf_counter()
         view = serving.generations.view()
         try:
@@ -129,14 +143,18 @@ async def _answer(
     queries: Sequence[AdsQuery],
     timeout_ms: int | None,
     has_left: Callable[[], Awaitable[object]],
+    draw: Draw | None = None,
 ) -> list[tuple[bytes, str]]:
-    """Return the ads of each query as JSON, with its `Server-Timing`; the first that fails ends all."""
+    """Return the ads of each query as JSON, with its `Server-Timing`; the first that fails ends all.
+
+    With `draw` there is one query.
+    """
     seconds = (timeout_ms or serving.settings.timeout_ms) / 1000
 
     async def _one(asked: AdsQuery) -> tuple[bytes, str]:
         conditions = None if asked.filter is None else conditions_of(asked.filter)
         waited, (ads, ranking) = await serving.admission.run(
-            seconds, has_left, _top, view, asked.query, asked.k, conditions, asked.fields
+            seconds, has_left, _top, view, asked.query, asked.k, conditions, asked.fields, draw
         )
         serving.answers.labels("search").inc()
         return ads, serving.stages.observe(queue=waited, **ranking.seconds)

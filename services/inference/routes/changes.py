@@ -6,15 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from services.inference.bodies import items_of
+from services.inference.bodies import described, items_of
 from services.inference.serving import Serving
 from shared.contracts.base import Identifier
 from shared.contracts.document import Document
-from shared.contracts.generation import NDJSON
 from shared.contracts.inference import AdId, AdPatch, AdsChanged
 from shared.errors import NotFound
-
-_ITEMS = {"requestBody": {"content": {NDJSON: {}, "application/json": {}}, "required": True}}
 
 
 def changes_router(serving: Serving) -> APIRouter:
@@ -22,7 +19,7 @@ def changes_router(serving: Serving) -> APIRouter:
     router = APIRouter(tags=["ads"])
     most = serving.settings.max_changes
 
-    @router.put("/v1/ads", openapi_extra=_ITEMS)
+    @router.put("/v1/ads", openapi_extra=described(Document, most))
     async def put(
         request: Request,
         unless_deleted: Annotated[
@@ -30,20 +27,18 @@ def changes_router(serving: Serving) -> APIRouter:
         ] = False,
     ) -> AdsChanged:
         """Add ads, or give known ids another content: a JSON list of documents or one a line, all of them or none."""
-        body = (
-            await request.body()
-        )  # read in the thread of changes: parsing many would hold up queries
+        body = await request.body()  # parsed in the thread of changes: many would hold up queries
         return await serving.change(
             lambda ads: ads.put(items_of(body, Document, most), unless_deleted=unless_deleted)
         )
 
-    @router.patch("/v1/ads", openapi_extra=_ITEMS)
+    @router.patch("/v1/ads", openapi_extra=described(AdPatch, most))
     async def patch(request: Request) -> AdsChanged:
         """Change parts of ads: `{"id", "title", "text", "metadata"}`, what is not named stays; unknown ids are counted."""
         body = await request.body()
         return await serving.change(lambda ads: ads.patch(items_of(body, AdPatch, most)))
 
-    @router.delete("/v1/ads", openapi_extra=_ITEMS)
+    @router.delete("/v1/ads", openapi_extra=described(AdId, most, bare="id"))
     async def delete_many(request: Request) -> AdsChanged:
         """Take ads out: a JSON list of ids, or `{"id"}` a line; no bundle brings them back, only a PUT does."""
         body = await request.body()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from services.inference.answer_cache import AnswerCache
+from services.inference.exploration import Draw, Explorer
 from services.inference.filters import conditions_of
 from services.inference.live_ads import LiveAds, Upkeep
 from services.inference.retriever import top
@@ -146,6 +147,38 @@ class Ads(RuleBasedStateMachine):
         assert all(each["fields"] == may[each["id"]].metadata for each in ads)
         named = sum(each.title == word for each in may.values())
         assert sum(each["title"] == word for each in ads) == min(k, named)
+
+    @rule(
+        word=TITLES,
+        k=st.integers(1, 7),
+        price=st.none() | PRICES,
+        pool=st.sampled_from([0, 3]),
+        seed=st.integers(0, 1_000),
+    )
+    def explore(self, word: str, k: int, price: int | None, pool: int, seed: int) -> None:
+        view = self.ads.view
+        assert view is not None
+        conditions = None if price is None else conditions_of({"price": price})
+        explorer = Explorer(0.5, pool, seed)
+        places = explorer.places(k)
+        draw = Draw(explorer, places, lambda ad, position, p: {"slot": (ad, position, p)})
+        ads = top(view, word, k, conditions, ("price",), draw).ads
+        may = {
+            each.id: each
+            for each in self.oracle.values()
+            if price is None or each.metadata["price"] == price
+        }
+
+        assert len(ads) == len({each["id"] for each in ads}) == min(k, len(may))
+        for place, each in enumerate(ads):
+            known = may[each["id"]]
+            assert (each["title"], each["fields"]) == (known.title, known.metadata)
+            if place in places:
+                among = min(len(may), max(k, pool)) if pool else len(may)
+                assert each["slot"] == (known.id, place + 1, 1 / among)
+        ranked = [each["score"] for each in ads if "slot" not in each]
+        assert len(ads) - len(ranked) == sum(place < len(ads) for place in places)
+        assert ranked == sorted(ranked, reverse=True)
 
     @rule(word=TITLES)
     def ask_by_way_of_the_cache(self, word: str) -> None:

@@ -196,8 +196,9 @@ def test_all_or_nothing_of_a_change(opened: Opened) -> None:
     version = ads.view.version
     with pytest.raises(InvalidInput, match="occurs twice"):
         ads.put([ad("a"), ad("a")])
-    with pytest.raises(InvalidInput, match="'red-wine': title"):
-        ads.patch([AdPatch(id="white-wine", title="x"), AdPatch(id="red-wine", title=" ")])
+    too_much = {f"field {number}": 1 for number in range(101)}
+    with pytest.raises(InvalidInput, match="'red-wine': metadata"):
+        ads.patch([AdPatch(id="white-wine", title="x"), AdPatch(id="red-wine", metadata=too_much)])
 
     assert ads.view.version == version
     assert found(ads, "x") == found(opened(), "x")
