@@ -33,7 +33,7 @@ from loadtests.peers.install import SENTENCE_TRANSFORMERS, python_of
 from loadtests.service import running
 from services.cli.generate import read_synthetic_queries
 from services.cli.models import SHIPPED
-from services.mapping.index_builder import recall_above_tau
+from services.mapping.index_builder import recall_above_tau, widen
 from services.mapping.index_files import load_index, next_version, save_index
 from services.mapping.train_query_index import TrainQueryIndex
 from shared.dataset import Query
@@ -148,6 +148,7 @@ def _index(folder: Path, vectors: Vectors, encoder: str) -> tuple[TrainQueryInde
     if kept.exists():
         index = load_index(folder, encoder=encoder, dimensions=vectors.shape[1])
         if len(index) == len(vectors):
+            widen(index, vectors)
             return index, float(json.loads(kept.read_text()))
     queries = [Query(id=f"q{row}", text=f"train query {row}") for row in range(len(vectors))]
     started = time.perf_counter()
@@ -159,7 +160,8 @@ def _index(folder: Path, vectors: Vectors, encoder: str) -> tuple[TrainQueryInde
         progress=lambda done, total: _tell("inserted", done, total),
     )
     seconds = round(time.perf_counter() - started, 1)
-    save_index(index, folder)
+    recall = widen(index, vectors)
+    save_index(index, folder, ef=index.ef, recall=recall)
     kept.write_text(json.dumps(seconds))
     return index, seconds
 

@@ -61,7 +61,7 @@ def build_index(
         version=next_version(_version_in(folder)),
         progress=lambda done, _: progress(len(queries) + done, total),
     )
-    recall = _widened(index, vectors)
+    recall = widen(index, vectors)
     save_index(index, folder, ef=index.ef, recall=recall)
     shutil.rmtree(folder / _PARTS, ignore_errors=True)
     return index
@@ -100,8 +100,13 @@ def recall_above_tau(
     return hits / wanted if wanted else 1.0
 
 
-def _widened(index: TrainQueryIndex, vectors: NDArray[np.float32]) -> float:
-    """Let the index search more widely until its recall is enough; return it."""
+def widen(index: TrainQueryIndex, vectors: NDArray[np.float32]) -> float:
+    """Let the index search more widely until it finds .99 of the neighbours above tau; return that share.
+
+    Args:
+        index: is widened, up to 1,024 neighbours kept while searching.
+        vectors: (train queries, dimensions) its own; a sample looks.
+    """
     sample = np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE]
     while True:
         recall = recall_above_tau(index, vectors[sample], own=sample.tolist())
