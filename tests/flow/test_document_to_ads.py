@@ -113,7 +113,11 @@ class Suite:
         encoder = CachedEncoder(SentenceEncoder(folder))
         model = train_on(dataset, labels, [], encoder, TRAINING, lambda done, total: None)
         facts = serving_facts(model.vectors, dataset, labels, [], encoder)
-        bundle = bundle_model(model, dataset.documents, folder, self.common.bundles, facts=facts)
+        bundles = self.common.bundles
+        version = f"v{len(list(bundles.glob('v*')))}"  # the same twice in a second is two bundles
+        bundle = bundle_model(
+            model, dataset.documents, folder, bundles, facts=facts, version=version
+        )
         return self.inference.activate(bundle.name).generation
 
     def labels(self) -> Pairs:

@@ -40,7 +40,7 @@ def run(command: str, file: Path) -> dict[str, int]:
     if isinstance(result.exception, InvalidInput):
         raise result.exception
     assert result.exit_code == 0, result.output
-    return dict(json.loads(result.stdout))
+    return dict(json.loads(result.stdout.splitlines()[-1]))
 
 
 def test_a_file_of_queries_is_put_and_deleted(service: TestClient, tmp_path: Path) -> None:
