@@ -19,13 +19,11 @@ from services.generation.generator import QueryGenerator
 from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
 from services.inference.app import build_app as inference_app
-from services.inference.retriever import Retriever
 from services.inference.settings import InferenceSettings
 from services.mapping.app import build_app as mapping_app
 from services.mapping.index_builder import build_index
 from services.mapping.serving import serve_index
 from services.mapping.settings import MappingSettings
-from shared.ad_index import AdIndex
 from shared.contracts.document import Document
 from shared.dataset import Query
 from shared.keys import Scope, add_key, new_key
@@ -35,8 +33,10 @@ from shared.store import MemoryStore
 from shared.web.access import access_of
 from tests.support.any_requests import Findings, ask_anything, ask_until
 from tests.support.encoders import BagOfWordsEncoder
+from tests.support.generations import Shelf, ad
+from tests.support.generations import generation as ads_generation
 from tests.support.language_models import FakeLanguageModel
-from tests.support.queues import FakeQueue
+from tests.support.queues import FinishingQueue
 from tests.support.tiny_models import write_tokenizer
 
 TITLES = ("red wine", "white wine", "fishing boat")
@@ -44,8 +44,10 @@ TITLES = ("red wine", "white wine", "fishing boat")
 
 def augmentation(_: Path) -> FastAPI:
     store = MemoryStore()
-    store.accept([Document(id="0", title="red wine")])
-    dispatcher = Dispatcher(store, FakeQueue(), batch_size=2, seconds=60)
+    dispatcher = Dispatcher(store, FinishingQueue(store), batch_size=2, seconds=60)
+    for title in TITLES:
+        job = store.accept([Document(id=title[0], title=title)])
+        dispatcher.dispatch(job.id, [title[0]])
     return augmentation_app(AugmentationSettings(), store, dispatcher)
 
 
@@ -61,11 +63,12 @@ def generation(home: Path) -> FastAPI:
     return generation_app(CommonSettings(home=home), GenerationSettings(), generator)
 
 
-def inference(_: Path) -> FastAPI:
-    encoder = BagOfWordsEncoder()
-    ads = [Document(id=str(number), title=title) for number, title in enumerate(TITLES)]
-    retriever = Retriever(encoder, AdIndex(encoder.encode(TITLES)), ads, "v1", {})
-    return inference_app(InferenceSettings(), lambda: retriever)
+def inference(home: Path) -> FastAPI:
+    shelf = Shelf(home)
+    ads = [ad(str(number), title) for number, title in enumerate(TITLES)]
+    shelf.put("v1", ads_generation("v1", ads), current=True)
+    shelf.put("v2", ads_generation("v2", ads[:2]))
+    return inference_app(InferenceSettings(timeout_ms=60_000, max_changes=50), shelf.generations())
 
 
 def mapping(home: Path) -> FastAPI:

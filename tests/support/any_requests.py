@@ -21,6 +21,7 @@ from schemathesis.config import (
 from schemathesis.engine import events, from_schema
 
 NDJSON = "application/x-ndjson"
+_LONGEST_MS = 60_000
 
 
 @dataclass
@@ -92,8 +93,11 @@ def _keep_unwritten_rules(_: object, case: schemathesis.Case, kwargs: object) ->
     """Make a request keep the rules that JSON Schema has no words for; what breaks the others still does.
 
     A cursor is one that was given, an idempotency key is used once, what has an id has one of its own,
-    queries are of documents that are there, evidence is of every query or of none.
+    queries are of documents that are there, evidence is of every query or of none, an answer may take its time.
     """
+    for asked in (case.query, case.body):
+        if isinstance(asked, dict) and _is_deadline(asked.get("timeout_ms")):
+            asked["timeout_ms"] = _LONGEST_MS
     if case.query:
         case.query.pop("cursor", None)
     if case.headers and "idempotency-key" in case.headers:
@@ -109,6 +113,10 @@ def _keep_unwritten_rules(_: object, case: schemathesis.Case, kwargs: object) ->
         queries, evidence = each.get("queries"), each.get("evidence")
         if isinstance(queries, list) and isinstance(evidence, list) and evidence:
             each["evidence"] = (evidence * len(queries))[: len(queries)]
+
+
+def _is_deadline(value: Any) -> bool:  # noqa: ANN401  (anything JSON can hold)
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LONGEST_MS
 
 
 def _name_known_documents(body: dict[str, Any], ids: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
@@ -10,11 +10,9 @@ from services.inference.bodies import items_of
 from services.inference.serving import Serving
 from shared.contracts.base import Identifier
 from shared.contracts.document import Document
-from shared.contracts.generation import NDJSON
 from shared.contracts.inference import AdId, AdPatch, AdsChanged
 from shared.errors import NotFound
-
-_ITEMS = {"requestBody": {"content": {NDJSON: {}, "application/json": {}}, "required": True}}
+from shared.web.openapi import a_line, body_of, list_of
 
 
 def changes_router(serving: Serving) -> APIRouter:
@@ -22,7 +20,7 @@ def changes_router(serving: Serving) -> APIRouter:
     router = APIRouter(tags=["ads"])
     most = serving.settings.max_changes
 
-    @router.put("/v1/ads", openapi_extra=_ITEMS)
+    @router.put("/v1/ads", openapi_extra=_items_of_a(Document, most))
     async def put(
         request: Request,
         unless_deleted: Annotated[
@@ -37,13 +35,13 @@ def changes_router(serving: Serving) -> APIRouter:
             lambda ads: ads.put(items_of(body, Document, most), unless_deleted=unless_deleted)
         )
 
-    @router.patch("/v1/ads", openapi_extra=_ITEMS)
+    @router.patch("/v1/ads", openapi_extra=_items_of_a(AdPatch, most))
     async def patch(request: Request) -> AdsChanged:
         """Change parts of ads: `{"id", "title", "text", "metadata"}`, what is not named stays; unknown ids are counted."""
         body = await request.body()
         return await serving.change(lambda ads: ads.patch(items_of(body, AdPatch, most)))
 
-    @router.delete("/v1/ads", openapi_extra=_ITEMS)
+    @router.delete("/v1/ads", openapi_extra=_items_of_a(Identifier | AdId, most))
     async def delete_many(request: Request) -> AdsChanged:
         """Take ads out: a JSON list of ids, or `{"id"}` a line; no bundle brings them back, only a PUT does."""
         body = await request.body()
@@ -60,3 +58,8 @@ def changes_router(serving: Serving) -> APIRouter:
         return changed
 
     return router
+
+
+def _items_of_a(kind: Any, most: int) -> dict[str, Any]:  # noqa: ANN401  (whatever pydantic validates)
+    items = list_of(kind, most)
+    return body_of({**a_line(items), "application/json": {"schema": items}})
