@@ -193,11 +193,15 @@ def test_a_patch_changes_what_it_names_and_nothing_else(opened: Opened) -> None:
 
 def test_all_or_nothing_of_a_change(opened: Opened) -> None:
     ads = opened()
+    ads.put([ad("green-wine", price=3)])
     version = ads.view.version
     with pytest.raises(InvalidInput, match="occurs twice"):
         ads.put([ad("a"), ad("a")])
-    with pytest.raises(InvalidInput, match="'red-wine': title"):
-        ads.patch([AdPatch(id="white-wine", title="x"), AdPatch(id="red-wine", title=" ")])
+    too_much = {str(number): number for number in range(100)}
+    with pytest.raises(InvalidInput, match="'green-wine': metadata"):
+        ads.patch(
+            [AdPatch(id="white-wine", title="x"), AdPatch(id="green-wine", metadata=too_much)]
+        )
 
     assert ads.view.version == version
     assert found(ads, "x") == found(opened(), "x")

@@ -205,6 +205,35 @@ def test_a_change_that_nobody_thought_of_needs_admin(method: str, path: str) -> 
     assert scope_of(method, path) is Scope.ADMIN
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("DELETE", "/v1/dead-letters", "admin"),
+        ("POST", "/v1/dead-letters:replay", "admin"),
+        ("POST", "/v1/bundles/v1:activate", "admin"),
+        ("POST", "/v1/bundles:rollback", "admin"),
+        ("POST", "/v1/index:reload", "admin"),
+        ("POST", "/v1/remaps", "admin"),
+        ("PUT", "/v1/ads", "ingest"),
+        ("PATCH", "/v1/ads", "ingest"),
+        ("DELETE", "/v1/ads", "ingest"),
+        ("DELETE", "/v1/ads/7", "ingest"),
+        ("POST", "/v1/ads:batch", "read"),
+        ("POST", "/v1/documents", "ingest"),
+        ("DELETE", "/v1/documents/7", "ingest"),
+        ("POST", "/v1/jobs/7:cancel", "ingest"),
+        ("PUT", "/v1/train-queries", "ingest"),
+        ("GET", "/v1/dead-letters", "read"),
+        ("GET", "/v1/jobs/7/events", "read"),
+        ("GET", "/metrics", None),
+    ],
+)
+def test_a_request_needs_the_scope_of_what_it_does(
+    method: str, path: str, scope: str | None
+) -> None:
+    assert scope_of(method, path) == scope
+
+
 def test_a_method_that_nobody_thought_of_needs_admin() -> None:
     assert scope_of("get", "/v1/anything") is Scope.ADMIN
 
