@@ -60,6 +60,8 @@ def items_of(
             item = {bare: item}
         try:
             items.append(model.model_validate_json(orjson.dumps(item)))
+        except orjson.JSONEncodeError as error:  # it reads deeper nesting than it writes
+            raise InvalidInput(f"item {number}: {error}") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])

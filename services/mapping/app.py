@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import structlog
 from fastapi import APIRouter, FastAPI, Query, Request, Response
@@ -21,7 +21,6 @@ from services.mapping.serving import ServedMapping
 from services.mapping.settings import MappingSettings
 from services.mapping.train_queries import TrainQueries
 from shared.contracts.base import Contract
-from shared.contracts.generation import NDJSON
 from shared.contracts.mapping import (
     MappingInfo,
     MapRequest,
@@ -37,6 +36,7 @@ from shared.pool import BoundedPool
 from shared.served import Served
 from shared.telemetry import StageMetrics
 from shared.web import create_app
+from shared.web.openapi import a_line, body_of, list_of
 
 _Line = TypeVar("_Line", bound=Contract)
 _log = structlog.get_logger()
@@ -127,14 +127,14 @@ def _train_queries(
             task.add_done_callback(compactions.discard)
         return changed
 
-    @router.put("/v1/train-queries", openapi_extra=_lines_of_a(TrainQuery))
+    @router.put("/v1/train-queries", openapi_extra=body_of(a_line(list_of(TrainQuery))))
     async def put(request: Request) -> TrainQueriesChanged:
         """Add train queries, or give known ids another text: `{"id", "text"}` a line, all of them or none."""
         lines = _lines_of(await request.body(), TrainQuery, settings.max_lines)
         queries = [DatasetQuery(id=line.id, text=line.text) for line in lines]
         return await _change(lambda train_queries: train_queries.put(queries))
 
-    @router.delete("/v1/train-queries", openapi_extra=_lines_of_a(TrainQueryId))
+    @router.delete("/v1/train-queries", openapi_extra=body_of(a_line(list_of(TrainQueryId))))
     async def delete_many(request: Request) -> TrainQueriesChanged:
         """Take train queries out: `{"id"}` a line; ids that are not there are counted."""
         lines = _lines_of(await request.body(), TrainQueryId, settings.max_lines)
@@ -163,12 +163,6 @@ def _train_queries(
         return changed
 
     return router
-
-
-def _lines_of_a(model: type[Contract]) -> dict[str, Any]:
-    """Return how OpenAPI describes a body with one of these a line; it has no word for that but a list."""
-    lines = {"type": "array", "minItems": 1, "items": model.model_json_schema()}
-    return {"requestBody": {"content": {NDJSON: {"schema": lines}}, "required": True}}
 
 
 def _lines_of(body: bytes, model: type[_Line], most: int) -> list[_Line]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    Strict,
     StringConstraints,
     TypeAdapter,
     model_validator,
 )
 
 from shared.bundle_facts import Lessons, ScoreCalibration
-from shared.contracts.base import Contract, Identifier, NonBlank, QueryText
+from shared.contracts.base import A_NUMBER, Contract, Identifier, NonBlank, QueryText
 from shared.contracts.document import (
     Document,
     LongText,
@@ -30,15 +31,31 @@ FILTER_CHARACTERS = 200
 """Longer texts of metadata are not filtered by."""
 
 FilterText = Annotated[str, StringConstraints(max_length=FILTER_CHARACTERS)]
-FilterValue = bool | MetadataInteger | FiniteFloat | FilterText
+_Integer = Annotated[MetadataInteger, Strict()]
+_Number = Annotated[FiniteFloat, Strict()]
+FilterValue = Annotated[bool, Strict()] | _Integer | _Number | FilterText
 """Numbers are compared as 64-bit floats, texts by code point. A truth value is no number."""
-Bound = bool | MetadataInteger | FiniteFloat | FilterText
+Bound = Annotated[bool, Strict()] | _Integer | _Number | FilterText
+_BOUNDS = ("gt", "gte", "lt", "lte")
+
+
+def _describe_condition(schema: dict[str, Any]) -> None:
+    """Say what the validators below do: null is no value, a truth value no bound, something is asked."""
+    schema["minProperties"] = 1
+    for name, field in schema["properties"].items():
+        del field["default"]
+        unfit = {"null", "boolean"} if name in _BOUNDS else {"null"}
+        field["anyOf"] = [each for each in field["anyOf"] if each.get("type") not in unfit]
+        if len(field["anyOf"]) == 1:
+            field |= field.pop("anyOf")[0]
 
 
 class Condition(Contract):
     """What a metadata field must be: all that is given holds of its value, or of one element of its list."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, json_schema_extra=_describe_condition
+    )
 
     eq: FilterValue | None = None
     in_: list[FilterValue] | None = Field(default=None, alias="in", min_length=1, max_length=1_000)
@@ -46,6 +63,13 @@ class Condition(Contract):
     gte: Bound | None = None
     lt: Bound | None = None
     lte: Bound | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_nothing_of_null(cls, value: Any) -> Any:  # noqa: ANN401  (anything JSON can hold)
+        if isinstance(value, dict) and None in value.values():
+            raise ValueError("null is no value: no ad's metadata has it")
+        return value
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
@@ -100,7 +124,7 @@ class AdsQuery(Contract):
     """One query of a batch."""
 
     query: QueryText
-    k: int = Field(default=10, ge=1, le=MAX_K)
+    k: Annotated[int, Field(ge=1, le=MAX_K), A_NUMBER] = 10
     filter: Filter | None = None
     fields: list[str] = Field(default_factory=list, max_length=100)
 
@@ -109,7 +133,7 @@ class AdsBatch(Contract):
     """Several queries at once."""
 
     queries: list[AdsQuery] = Field(min_length=1, max_length=MAX_BATCH)
-    timeout_ms: int | None = Field(default=None, ge=1, le=60_000)
+    timeout_ms: Annotated[int | None, Field(ge=1, le=60_000), A_NUMBER] = None
 
 
 class BatchAnswer(Contract):

@@ -147,8 +147,8 @@ def _check_scope(key: ApiKey, method: str, path: str) -> None:
 def _token_of(method: str, headers: Headers) -> str:
     """Return the key a request carries, nothing if there is none.
 
-    A browser can only show a key as the password of `Basic`, and then sends it along whoever made it ask:
-    so it counts for reading only.
+    A browser can only show a key as the password of `Basic`, and then sends it along whoever made it ask: so it counts
+    for reading, and for a change only if the browser says that a page of this very address asks.
     """
     given = headers.get(b"x-api-key")
     if given is not None:
@@ -156,7 +156,8 @@ def _token_of(method: str, headers: Headers) -> str:
     kind, _, value = headers.get(b"authorization", b"").partition(b" ")
     if kind.lower() == b"bearer":
         return value.strip().decode("latin-1")
-    if kind.lower() == b"basic" and method in READING:
+    is_ours = headers.get(b"sec-fetch-site") == b"same-origin"
+    if kind.lower() == b"basic" and (method in READING or is_ours):
         return _password_of(value)
     return ""
 

@@ -15,6 +15,7 @@ _CHANGING: dict[str, Scope] = {
     "/v1/generate": Scope.INGEST,
     "/v1/jobs": Scope.INGEST,
     "/v1/map": Scope.INGEST,
+    "/v1/reviews": Scope.INGEST,
     "/v1/train-queries": Scope.INGEST,
 }
 """What is below a path (`/v1/jobs/1:cancel`) is as it is; a verb of its own (`/v1/documents:purge`) is not."""

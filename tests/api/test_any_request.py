@@ -1,84 +1,19 @@
 """Whatever is asked, each service answers as its OpenAPI document says, and never with an error of its own."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from schemathesis.python.asgi import shutdown_lifespans
 from structlog.testing import capture_logs
 
-from services.augmentation.app import build_app as augmentation_app
-from services.augmentation.dispatcher import Dispatcher
-from services.augmentation.settings import AugmentationSettings
-from services.dashboard.app import build_app as dashboard_app
-from services.dashboard.settings import DashboardSettings
-from services.generation.app import build_app as generation_app
-from services.generation.generator import QueryGenerator
-from services.generation.sampling import Sampling
-from services.generation.settings import GenerationSettings
-from services.inference.app import build_app as inference_app
-from services.inference.event_desk import EventDesk
-from services.inference.settings import InferenceSettings
-from services.mapping.app import build_app as mapping_app
-from services.mapping.index_builder import build_index
-from services.mapping.serving import serve_index
-from services.mapping.settings import MappingSettings
-from shared.contracts.document import Document
-from shared.dataset import Query
 from shared.keys import Scope, add_key, new_key
-from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
-from shared.store import MemoryStore
 from shared.web.access import access_of
 from tests.support.any_requests import Findings, ask_anything, ask_until
-from tests.support.encoders import BagOfWordsEncoder
-from tests.support.generations import Shelf, ad
-from tests.support.generations import generation as bundle_of
-from tests.support.language_models import FakeLanguageModel
-from tests.support.queues import FakeQueue
-from tests.support.tiny_models import write_tokenizer
+from tests.support.services import SERVICES
 
-TITLES = ("red wine", "white wine", "fishing boat")
-
-
-def augmentation(_: Path) -> FastAPI:
-    store = MemoryStore()
-    store.accept([Document(id="0", title="red wine")])
-    dispatcher = Dispatcher(store, FakeQueue(), batch_size=2, seconds=60)
-    return augmentation_app(AugmentationSettings(), store, dispatcher)
-
-
-def dashboard(home: Path) -> FastAPI:
-    away = httpx.MockTransport(lambda _: httpx.Response(503))
-    return dashboard_app(CommonSettings(home=home), DashboardSettings(), away)
-
-
-def generation(home: Path) -> FastAPI:
-    prompts = PromptTokenizer(write_tokenizer(home))
-    model = FakeLanguageModel(prompts, lambda *_: "woodwind\nreed")
-    generator = QueryGenerator(model, prompts, Sampling())
-    return generation_app(CommonSettings(home=home), GenerationSettings(), generator)
-
-
-def inference(home: Path) -> FastAPI:
-    ads = [ad(str(number), title) for number, title in enumerate(TITLES)]
-    shelf, settings = Shelf(home), InferenceSettings(explore_share=0.5)
-    shelf.put("v1", bundle_of("v1", ads), current=True)
-    open_desk = partial(EventDesk, home / "events", settings, lambda: None)
-    return inference_app(settings, shelf.generations(), open_desk=open_desk)
-
-
-def mapping(home: Path) -> FastAPI:
-    folder, encoder, settings = home / "mapping", BagOfWordsEncoder(), MappingSettings()
-    queries = [Query(id=str(number), text=title) for number, title in enumerate(TITLES)]
-    build_index(queries, encoder, folder, lambda *_: None)
-    return mapping_app(settings, lambda: serve_index(folder, encoder, settings))
-
-
-SERVICES = (augmentation, dashboard, generation, inference, mapping)
 every_service = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.__name__)
 
 

@@ -26,6 +26,7 @@ from schemathesis.engine import events, from_schema
 from schemathesis.filters import FilterSet
 
 NDJSON = "application/x-ndjson"
+_LONGEST_MS = 60_000
 
 
 @dataclass
@@ -98,17 +99,6 @@ def _with_a_verdict_each(path: str) -> OperationConfig:
     return OperationConfig(filter_set=items, checks=checks)
 
 
-@schemathesis.hook("before_call")
-def _leave_time_and_filters(_: object, case: schemathesis.Case, kwargs: object) -> None:
-    """Let an answer take its time, and a filter be JSON: an answer that would come late is refused as if by a full server."""
-    if case.query:
-        case.query.pop("timeout_ms", None)
-        if isinstance(case.query.get("filter"), str):
-            case.query["filter"] = json.dumps({"f": case.query["filter"][:200]})
-    if isinstance(case.body, dict):
-        case.body.pop("timeout_ms", None)
-
-
 @schemathesis.serializer(NDJSON)
 def _as_lines(_: object, value: Any) -> bytes:  # noqa: ANN401  (anything JSON can hold)
     """Send a list as one JSON value a line, anything else as it is."""
@@ -121,8 +111,11 @@ def _keep_unwritten_rules(_: object, case: schemathesis.Case, kwargs: object) ->
     """Make a request keep the rules that JSON Schema has no words for; what breaks the others still does.
 
     A cursor is one that was given, an idempotency key is used once, what has an id has one of its own,
-    queries are of documents that are there, evidence is of every query or of none.
+    queries are of documents that are there, evidence is of every query or of none, an answer may take its time.
     """
+    for asked in (case.query, case.body):
+        if isinstance(asked, dict) and _is_deadline(asked.get("timeout_ms")):
+            asked["timeout_ms"] = _LONGEST_MS
     if case.query:
         case.query.pop("cursor", None)
     if case.headers and "idempotency-key" in case.headers:
@@ -133,11 +126,20 @@ def _keep_unwritten_rules(_: object, case: schemathesis.Case, kwargs: object) ->
         rows = case.body if isinstance(case.body, list) else [case.body]
         _told_apart(rows)
         for row in _dictionaries(rows):
+            _told_apart(row.get("reviews"), "query_id")
+        for row in _dictionaries(rows):
             row.pop("synthetic_queries", None)  # of a line: its generator is named beside it
     for each in _dictionaries(case.body):
         queries, evidence = each.get("queries"), each.get("evidence")
         if isinstance(queries, list) and isinstance(evidence, list) and evidence:
             each["evidence"] = (evidence * len(queries))[: len(queries)]
+
+
+def _is_deadline(value: Any) -> bool:  # noqa: ANN401  (anything JSON can hold)
+    """Return whether it is a whole number that is allowed, also as 2.0, in a query as a text."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).isdecimal() and 1 <= int(value) <= _LONGEST_MS
 
 
 def _name_known_documents(body: dict[str, Any], ids: list[str]) -> None:
@@ -146,14 +148,14 @@ def _name_known_documents(body: dict[str, Any], ids: list[str]) -> None:
             within[name] = dict(zip(ids, within[name].values(), strict=False))
 
 
-def _told_apart(rows: Any) -> list[str]:  # noqa: ANN401
+def _told_apart(rows: Any, name: str = "id") -> list[str]:  # noqa: ANN401
     """Give rows of one id another; return all ids."""
     seen: list[str] = []
     for number, row in enumerate(rows if isinstance(rows, list) else []):
-        if isinstance(row, dict) and isinstance(row.get("id"), str):
-            if row["id"] in seen:
-                row["id"] = f"another-{number}"
-            seen.append(row["id"])
+        if isinstance(row, dict) and isinstance(row.get(name), str):
+            if row[name] in seen:
+                row[name] = f"another-{number}"
+            seen.append(row[name])
     return seen
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Query, Response
@@ -23,6 +23,9 @@ _log = structlog.get_logger()
 _IDS_PER_PURGE = 100
 """They stand in the URL."""
 _ALL = DeadLettersRequest()
+_NONE_THERE: dict[int | str, dict[str, Any]] = {
+    200: {"model": ReplayedDeadLetters, "description": "There are none, so there is no job"}
+}
 
 
 def dead_letter_routes(store: Store, dispatcher: Dispatcher) -> APIRouter:
@@ -37,7 +40,7 @@ def dead_letter_routes(store: Store, dispatcher: Dispatcher) -> APIRouter:
         """List the documents that were given up, by id, with the reason; `next_cursor` asks for more."""
         return store.dead_letters(limit, cursor or "")
 
-    @router.post("/v1/dead-letters:replay", status_code=202)
+    @router.post("/v1/dead-letters:replay", status_code=202, responses=_NONE_THERE)
     def replay(response: Response, body: DeadLettersRequest = _ALL) -> ReplayedDeadLetters:
         """Take dead documents in again: those named, or the first 1,000 of all while `left` says more."""
         replayed = store.replay(body.document_ids or [], MAX_DOCUMENTS_PER_REQUEST)

@@ -24,6 +24,7 @@ from shared.contracts.augmentation import (
     AcceptedJob,
     DocumentsRequest,
     Job,
+    UploadedDocument,
     Verdict,
 )
 from shared.contracts.document import Document
@@ -31,6 +32,7 @@ from shared.contracts.generation import NDJSON
 from shared.errors import Unavailable
 from shared.store import Store
 from shared.store.intake import Acceptance, Incoming, Key
+from shared.web.openapi import a_line, schema_of
 
 _PATIENCE_SECONDS = 5.0
 """Of whoever is between us and the client, while it hears nothing."""
@@ -38,17 +40,9 @@ _CLIENT_LEFT = 499
 """Status of an answer that nobody reads, for the metrics (as nginx has it)."""
 _PATH = "/v1/documents"
 _UPLOADS: dict[str, Any] = {
-    "requestBody": {"content": {NDJSON: {}}},
-    "parameters": [
-        {
-            "name": "generator",
-            "in": "query",
-            "required": False,
-            "schema": {"type": "string", "maxLength": 200},
-            "description": "Wrote the synthetic queries that lines bring.",
-        }
-    ],
+    "requestBody": {"content": a_line({"type": "array", "contains": schema_of(UploadedDocument)})}
 }
+"""One line must be a document; others that are none are refused, and told of."""
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     409: {
         "description": "An upload with this Idempotency-Key is under way; see Retry-After",
@@ -89,7 +83,13 @@ async def _name_of(request: Request, idempotency_key: IdempotencyKey = None) -> 
 
 KeyName = Annotated[str | None, Depends(_name_of)]
 Digest = Annotated[str, Depends(_digest_of)]
-GeneratorName = Annotated[str, Query(max_length=200)]
+GeneratorName = Annotated[
+    str,
+    Query(
+        max_length=200,
+        description="Wrote the synthetic queries that lines bring; JSON names it beside them.",
+    ),
+]
 
 
 def is_upload(scope: Scope) -> bool:
@@ -152,6 +152,7 @@ def intake_routes(
         response: Response,
         digest: Digest,
         name: KeyName,
+        generator: GeneratorName = "",
     ) -> AcceptedJob:
         """Take in one document, several as `{"documents": [...]}`, or any number as NDJSON.
 

@@ -33,9 +33,18 @@ from shared.contracts.inference import (
     Filter,
 )
 from shared.errors import InvalidInput, NotFound, Unavailable
+from shared.web.openapi import schema_of
 
 _CLIENT_LEFT = 499
 """nginx's status for a client that is gone; nobody reads it."""
+_FILTER = {
+    "name": "filter",
+    "in": "query",
+    "required": False,
+    "description": "JSON of at most 10,000 characters, metadata field to value or condition: "
+    '`{"brand": "acme", "price": {"gte": 5, "lt": 20}, "color": {"in": ["red"]}}`.',
+    "content": {"application/json": {"schema": schema_of(Filter)}},
+}
 _Result = TypeVar("_Result")
 Milliseconds = Annotated[
     int | None,
@@ -48,19 +57,14 @@ def ads_router(serving: Serving, desk: EventDesk | None = None) -> APIRouter:
     router = APIRouter(tags=["ads"])
 
     # orjson instead of a response model is a third more requests a second; the model documents.
-    @router.get("/v1/ads", response_model=AdsResponse)
+    @router.get("/v1/ads", response_model=AdsResponse, openapi_extra={"parameters": [_FILTER]})
     async def top_ads(
         request: Request,
         query: Annotated[QueryText, Query(description="What the user typed.")],
         k: Annotated[int, Query(ge=1, le=MAX_K, description="How many ads.")] = 10,
         filter: Annotated[
-            str | None,
-            Query(
-                max_length=10_000,
-                description="JSON, metadata field to value or condition: "
-                '`{"brand": "acme", "price": {"gte": 5, "lt": 20}, "color": {"in": ["red"]}}`.',
-            ),
-        ] = None,
+            str | None, Query(max_length=10_000, include_in_schema=False)
+        ] = None,  # `_FILTER` tells of it
         fields: Annotated[
             str | None,
             Query(max_length=10_000, description="Comma-separated: `text`, names of metadata."),

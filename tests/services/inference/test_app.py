@@ -275,6 +275,8 @@ def test_changes_come_as_a_list_or_as_lines(client: TestClient) -> None:
         ("PUT", b'[{"id": "a", "title": "a"}, {"id": "a", "title": "a"}]', "'a' occurs twice"),
         ("PUT", b"[" + b",".join([b'{"id": "a", "title": "a"}'] * 1001) + b"]", "at most 1000"),
         ("PATCH", b'[{"title": "a"}]', "item 1: id"),
+        ("PATCH", b'[{"id": "a", "title": " "}]', "item 1: title"),
+        ("PUT", b"[" * 300 + b"]" * 300, "item 1: Recursion limit"),
         ("DELETE", b"[7]", "item 1"),
         ("DELETE", b'["no id"]', "item 1: id"),
     ],
@@ -333,7 +335,17 @@ def test_filters_choose_among_the_ads(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "wanted", ["{", "[]", '{"a": {}}', '{"a": {"gt": true}}', '{"a": {"in": []}}', '{"a": null}']
+    "wanted",
+    [
+        "{",
+        "[]",
+        '{"a": {}}',
+        '{"a": {"gt": true}}',
+        '{"a": {"in": []}}',
+        '{"a": null}',
+        '{"a": {"eq": null, "gt": 1}}',
+        f'{{"a": "{"0" * 201}"}}',  # too long a text is no number
+    ],
 )
 def test_a_filter_at_fault_says_so(client: TestClient, wanted: str) -> None:
     answer = client.get("/v1/ads", params={"query": "x", "filter": wanted})

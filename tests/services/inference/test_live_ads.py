@@ -193,6 +193,7 @@ def test_a_patch_changes_what_it_names_and_nothing_else(opened: Opened) -> None:
 
 def test_all_or_nothing_of_a_change(opened: Opened) -> None:
     ads = opened()
+    ads.put([ad("green-wine", price=3)])
     version = ads.view.version
     with pytest.raises(InvalidInput, match="occurs twice"):
         ads.put([ad("a"), ad("a")])

@@ -132,18 +132,25 @@ def test_a_key_may_come_as_x_api_key(guarded: Guarded) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "method", "status"), [("ads", "GET", 200), ("documents", "POST", 401)]
+    ("path", "method", "site", "is_taken"),
+    [
+        ("ads", "GET", {}, True),
+        ("documents", "POST", {}, False),
+        ("documents", "POST", {"sec-fetch-site": "cross-site"}, False),
+        ("documents", "POST", {"sec-fetch-site": "same-site"}, False),
+        ("documents", "POST", {"sec-fetch-site": "same-origin"}, True),
+    ],
 )
-def test_a_browser_may_show_a_key_as_password_to_read_only(
-    guarded: Guarded, path: str, method: str, status: int
+def test_a_browser_may_show_a_key_as_password_to_read_and_to_act_on_our_own_pages(
+    guarded: Guarded, path: str, method: str, site: dict[str, str], is_taken: bool
 ) -> None:
     key = guarded.keys["read" if method == "GET" else "ingest"]
     shown = base64.b64encode(f"anyone:{key}".encode()).decode()
 
     answer = guarded.client.request(
-        method, f"/v1/{path}", headers={"authorization": f"Basic {shown}"}
+        method, f"/v1/{path}", headers={"authorization": f"Basic {shown}", **site}
     )
-    assert answer.status_code == status
+    assert (answer.status_code == 401) is not is_taken
 
 
 @pytest.mark.parametrize(
@@ -203,6 +210,35 @@ def test_a_malformed_key_in_the_environment_ends_the_start(tmp_path: Path) -> No
 )
 def test_a_change_that_nobody_thought_of_needs_admin(method: str, path: str) -> None:
     assert scope_of(method, path) is Scope.ADMIN
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("DELETE", "/v1/dead-letters", "admin"),
+        ("POST", "/v1/dead-letters:replay", "admin"),
+        ("POST", "/v1/bundles/v1:activate", "admin"),
+        ("POST", "/v1/bundles:rollback", "admin"),
+        ("POST", "/v1/index:reload", "admin"),
+        ("POST", "/v1/remaps", "admin"),
+        ("PUT", "/v1/ads", "ingest"),
+        ("PATCH", "/v1/ads", "ingest"),
+        ("DELETE", "/v1/ads", "ingest"),
+        ("DELETE", "/v1/ads/7", "ingest"),
+        ("POST", "/v1/ads:batch", "read"),
+        ("POST", "/v1/documents", "ingest"),
+        ("DELETE", "/v1/documents/7", "ingest"),
+        ("POST", "/v1/jobs/7:cancel", "ingest"),
+        ("PUT", "/v1/train-queries", "ingest"),
+        ("GET", "/v1/dead-letters", "read"),
+        ("GET", "/v1/jobs/7/events", "read"),
+        ("GET", "/metrics", None),
+    ],
+)
+def test_a_request_needs_the_scope_of_what_it_does(
+    method: str, path: str, scope: str | None
+) -> None:
+    assert scope_of(method, path) == scope
 
 
 def test_a_method_that_nobody_thought_of_needs_admin() -> None:
