@@ -58,9 +58,9 @@ def dead_letter_routes(store: Store, dispatcher: Dispatcher) -> APIRouter:
 
     @router.delete("/v1/dead-letters")
     def purge(
-        document_id: Annotated[list[Identifier] | None, Query(max_length=_IDS_PER_PURGE)] = None,
+        document_id: Annotated[list[Identifier], Query(max_length=_IDS_PER_PURGE)] = [],  # noqa: B006  (not changed)
     ) -> PurgedDeadLetters:
         """Forget all dead letters, or those named; the documents stay, and jobs still say why they failed."""
-        return PurgedDeadLetters(purged=store.purge(document_id or []))
+        return PurgedDeadLetters(purged=store.purge(document_id))
 
     return router
