@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from shared.contracts.base import Contract
+from shared.disk import flush
 from shared.errors import Damaged, InvalidInput
 from shared.vector_files import Vectors, fault_of
 
@@ -216,11 +217,7 @@ def write_index(folder: Path, index: FaissIndex) -> None:
     """Write `ads.faiss` into `folder`, on disk when this returns."""
     path = folder / INDEX
     index.save(path)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(path)
 
 
 def read_index(folder: Path, card: IndexCard, shape: tuple[int, int]) -> FaissIndex:

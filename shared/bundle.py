@@ -36,6 +36,7 @@ from shared.cold_start import ColdStart
 from shared.contracts.base import ID_PATTERN, Contract, Identifier
 from shared.contracts.document import Document
 from shared.dataset import read_documents, write_rows
+from shared.disk import flush
 from shared.encoder import CARD, read_card
 from shared.errors import Conflict, Damaged, InvalidInput, NotFound
 from shared.index_choice import choose_index
@@ -188,12 +189,12 @@ def write_bundle(
         )
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
         for path in [*folder.rglob("*"), folder]:
-            _flush(path)
+            flush(path)
         target = bundles / version
         if target.exists():
             raise Conflict(f"{target}: there is a bundle of that version")
         folder.rename(target)
-        _flush(bundles)
+        flush(bundles)
     return target
 
 
@@ -281,9 +282,9 @@ def activate(bundles: Path, version: str) -> None:
 def _point(bundles: Path, name: str, version: str) -> None:
     temporary = bundles / f".{name}.{os.getpid()}"
     temporary.write_text(version + "\n")
-    _flush(temporary)
+    flush(temporary)
     temporary.replace(bundles / name)
-    _flush(bundles)
+    flush(bundles)
 
 
 def _named_in(path: Path) -> str:
@@ -385,12 +386,3 @@ def _is_version(version: str) -> bool:
         and not version.startswith(".")
         and version not in {CURRENT, PREVIOUS}
     )
-
-
-def _flush(path: Path) -> None:
-    """Bring a file or a folder's list of names to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

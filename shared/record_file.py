@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from shared.disk import flush
 from shared.errors import Damaged, Unavailable
 
 _LENGTH, _HEAD = struct.Struct("<I"), struct.Struct("<III")
@@ -55,7 +56,7 @@ class RecordFile:
                     file.truncate(before)
                     raise
             if not before:
-                flush_folder(self.path.parent)
+                flush(self.path.parent)
         except OSError as error:
             raise Unavailable(f"{self.path}: cannot be written ({error})") from error
 
@@ -104,15 +105,6 @@ class RecordFile:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-
-
-def flush_folder(folder: Path) -> None:
-    """Bring a folder's list of names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _head_of(payload: bytes) -> bytes:

@@ -15,8 +15,9 @@ import numpy as np
 import orjson
 
 from services.inference.catalogue import Entry
+from shared.disk import flush
 from shared.errors import Damaged
-from shared.record_file import RecordFile, flush_folder
+from shared.record_file import RecordFile
 
 JOURNAL = "journal.bin"
 _FORMAT = orjson.dumps({"format": 1}) + b"\n"
@@ -94,7 +95,7 @@ class Rewriter:
         """Add what was appended meanwhile and put the file in place. Killed at any point, one of the two is there."""
         self._new.extend(self._old.tail(self._size or self._head))
         os.replace(self._new.path, self._old.path)
-        flush_folder(self._folder)
+        flush(self._folder)
 
 
 def _payload_of(entries: Mapping[str, Entry]) -> bytes:

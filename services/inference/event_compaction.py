@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.disk import flush
 from shared.errors import Conflict
 from shared.events.files import (
     OPEN,
@@ -22,7 +23,6 @@ from shared.events.files import (
     file_name,
     mend,
     read_day,
-    sync_folder,
 )
 from shared.events.privacy import ERASED, What, erase, erasures, read_key
 from shared.events.record import to_line
@@ -106,7 +106,7 @@ def _replace(folder: Path, found: DayEvents, done: Compacted) -> None:
             file.flush()
             os.fsync(descriptor)
         new.rename(folder / name)
-        sync_folder(folder)
+        flush(folder)
     _remove(folder, found.files)
     done.days += 1
     done.events += len(found.events)
@@ -135,7 +135,7 @@ def _changed(path: Path) -> int:
 def _remove(folder: Path, paths: Sequence[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
-    sync_folder(folder)
+    flush(folder)
 
 
 @contextmanager

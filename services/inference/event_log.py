@@ -20,8 +20,9 @@ from pathlib import Path
 
 import structlog
 
+from shared.disk import flush
 from shared.errors import Unavailable
-from shared.events.files import OPEN, file_name, mend, sync_folder
+from shared.events.files import OPEN, file_name, mend
 from shared.events.record import StoredEvent, to_line
 
 _LOOK_SECONDS = 60.0
@@ -188,7 +189,7 @@ class EventLog:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # before anybody sees it
             new.rename(path)
-            sync_folder(self._folder)
+            flush(self._folder)
         except OSError:
             os.close(descriptor)
             raise
@@ -209,7 +210,7 @@ class EventLog:
             file = self._files.pop(day)
             try:
                 file.path.rename(file.path.with_suffix(""))
-                sync_folder(self._folder)
+                flush(self._folder)
             except OSError as error:  # `mend` closes it at the next start
                 _log.warning("event_file_not_closed", file=file.path.name, reason=str(error))
             finally:

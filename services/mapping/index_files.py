@@ -9,7 +9,6 @@ journal-DIGEST-VERSION.bin what changed since, of that index at that version (jo
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +25,7 @@ from services.mapping.train_query_index import (
 )
 from shared.contracts.base import Contract
 from shared.dataset import read_queries, write_rows
+from shared.disk import flush
 from shared.errors import Conflict, Damaged, NotFound
 
 MANIFEST = "manifest.json"
@@ -134,7 +134,7 @@ def save_index(
         new_manifest = Path(scratch) / MANIFEST
         new_manifest.write_text(manifest.model_dump_json(indent=2) + "\n")
         _move(new_manifest, folder / MANIFEST)
-        _sync(folder)
+        flush(folder)
     for name in replaced - {manifest.index.name, manifest.queries.name, manifest.journal}:
         (folder / name).unlink(missing_ok=True)
     return manifest
@@ -213,16 +213,8 @@ def _files_of(folder: Path) -> set[str]:
 
 def _move(file: Path, target: Path) -> None:
     """Move a file whose content is on the disk first: after a power cut its name leads to all of it, or to nothing."""
-    _sync(file)
+    flush(file)
     file.replace(target)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256_of(path: Path) -> str:

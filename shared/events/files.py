@@ -22,6 +22,7 @@ from typing import IO, cast
 
 import structlog
 
+from shared.disk import flush
 from shared.errors import Damaged
 from shared.events.record import StoredEvent, of_line
 
@@ -137,17 +138,8 @@ def mend(folder: Path) -> list[Path]:
         finally:
             os.close(descriptor)
     if mended:
-        sync_folder(folder)
+        flush(folder)
     return mended
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's list of names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _close_mended(path: Path, descriptor: int) -> Path:

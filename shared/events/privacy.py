@@ -17,8 +17,8 @@ from typing import Literal
 
 from shared.contracts.base import Contract
 from shared.dataset import read_rows
+from shared.disk import flush
 from shared.errors import Damaged, NotFound
-from shared.events.files import sync_folder
 from shared.events.record import StoredEvent
 from shared.plain_text import query_key
 
@@ -81,7 +81,7 @@ def make_key(folder: Path) -> Keyed:
             pass
         finally:
             temporary.unlink()
-        sync_folder(folder)
+        flush(folder)
     return read_key(folder)
 
 
@@ -109,7 +109,7 @@ def erase(folder: Path, keyed: Keyed, what: What, value: str, until: str) -> Non
         file.write(row.model_dump_json() + "\n")
         file.flush()
         os.fsync(file.fileno())
-    sync_folder(folder)
+    flush(folder)
 
 
 def erasures(folder: Path) -> Callable[[StoredEvent], bool]:
