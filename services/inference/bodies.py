@@ -61,7 +61,7 @@ def items_of(
         try:
             items.append(model.model_validate_json(orjson.dumps(item)))
         except orjson.JSONEncodeError as error:  # it reads deeper nesting than it writes
-            raise InvalidInput(f"item {number}: {error}") from error
+            raise InvalidInput(f"item {number} is nested too deeply") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])

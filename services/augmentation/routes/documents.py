@@ -78,7 +78,9 @@ async def _name_of(request: Request, idempotency_key: IdempotencyKey = None) -> 
     """Keep callers with API keys of their own apart: what one sent is no business of another."""
     if idempotency_key is None:
         return None
-    return key_name(idempotency_key, request.headers.get("authorization", ""))
+    headers = request.headers
+    caller = headers.get("x-api-key") or headers.get("authorization", "")
+    return key_name(idempotency_key, caller)
 
 
 KeyName = Annotated[str | None, Depends(_name_of)]

@@ -112,15 +112,16 @@ def test_another_body_under_the_same_key_is_refused(
     assert store.counts() == before
 
 
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
 @pytest.mark.parametrize(
     "body", [{"json": BOTH}, {"content": LINES, "headers": STREAM}], ids=["json", "lines"]
 )
 def test_the_same_key_of_another_caller_is_another(
-    client: TestClient, body: dict[str, object]
+    client: TestClient, body: dict[str, object], header: str
 ) -> None:
     jobs = []
-    for caller in ("Bearer one", "Bearer two"):
-        headers = {**body.get("headers", {}), **KEY, "authorization": caller}
+    for caller in ("one", "two"):
+        headers = {**body.get("headers", {}), **KEY, header: caller}
         jobs.append(client.post("/v1/documents", **{**body, "headers": headers}).json()["id"])
 
     assert jobs[0] != jobs[1]

@@ -276,7 +276,7 @@ def test_changes_come_as_a_list_or_as_lines(client: TestClient) -> None:
         ("PUT", b"[" + b",".join([b'{"id": "a", "title": "a"}'] * 1001) + b"]", "at most 1000"),
         ("PATCH", b'[{"title": "a"}]', "item 1: id"),
         ("PATCH", b'[{"id": "a", "title": " "}]', "item 1: title"),
-        ("PUT", b"[" * 300 + b"]" * 300, "item 1: Recursion limit"),
+        ("PUT", b"[" * 300 + b"]" * 300, "item 1 is nested too deeply"),
         ("DELETE", b"[7]", "item 1"),
         ("DELETE", b'["no id"]', "item 1: id"),
     ],
