@@ -22,6 +22,9 @@ from schemathesis.engine import events, from_schema
 
 NDJSON = "application/x-ndjson"
 _LONGEST_MS = 60_000
+_DEADLINES = range(1, _LONGEST_MS + 1)
+_DEADLINES_AS_TEXT = frozenset(map(str, _DEADLINES))
+"""As they stand in an address."""
 
 
 @dataclass
@@ -95,11 +98,12 @@ def _keep_unwritten_rules(_: object, case: schemathesis.Case, kwargs: object) ->
     A cursor is one that was given, an idempotency key is used once, what has an id has one of its own,
     queries are of documents that are there, evidence is of every query or of none, an answer may take its time.
     """
-    for asked in (case.query, case.body):
-        if isinstance(asked, dict) and _is_deadline(asked.get("timeout_ms")):
-            asked["timeout_ms"] = _LONGEST_MS
     if case.query:
         case.query.pop("cursor", None)
+        if str(case.query.get("timeout_ms")) in _DEADLINES_AS_TEXT:
+            case.query["timeout_ms"] = _LONGEST_MS
+    if isinstance(case.body, dict) and _is_deadline(case.body.get("timeout_ms")):
+        case.body["timeout_ms"] = _LONGEST_MS
     if case.headers and "idempotency-key" in case.headers:
         case.headers["idempotency-key"] = uuid.uuid4().hex
     if isinstance(case.body, dict) and "documents" in case.body:
@@ -115,9 +119,8 @@ def _keep_unwritten_rules(_: object, case: schemathesis.Case, kwargs: object) ->
             each["evidence"] = (evidence * len(queries))[: len(queries)]
 
 
-def _is_deadline(value: Any) -> bool:  # noqa: ANN401  (anything JSON can hold)
-    """Return whether it is a whole number that is allowed, in a query as a text."""
-    return str(value).isdecimal() and 1 <= int(value) <= _LONGEST_MS
+def _is_deadline(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, int | float) and not isinstance(value, bool) and value in _DEADLINES
 
 
 def _name_known_documents(body: dict[str, Any], ids: list[str]) -> None:
