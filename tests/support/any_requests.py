@@ -27,6 +27,8 @@ from schemathesis.filters import FilterSet
 
 NDJSON = "application/x-ndjson"
 _LONGEST_MS = 60_000
+_DEADLINES_AS_TEXT = frozenset(map(str, _DEADLINES))
+"""As they stand in an address."""
 
 
 @dataclass
@@ -113,11 +115,12 @@ def _keep_unwritten_rules(_: object, case: schemathesis.Case, kwargs: object) ->
     A cursor is one that was given, an idempotency key is used once, what has an id has one of its own,
     queries are of documents that are there, evidence is of every query or of none, an answer may take its time.
     """
-    for asked in (case.query, case.body):
-        if isinstance(asked, dict) and _is_deadline(asked.get("timeout_ms")):
-            asked["timeout_ms"] = _LONGEST_MS
     if case.query:
         case.query.pop("cursor", None)
+        if str(case.query.get("timeout_ms")) in _DEADLINES_AS_TEXT:
+            case.query["timeout_ms"] = _LONGEST_MS
+    if isinstance(case.body, dict) and _is_deadline(case.body.get("timeout_ms")):
+        case.body["timeout_ms"] = _LONGEST_MS
     if case.headers and "idempotency-key" in case.headers:
         case.headers["idempotency-key"] = uuid.uuid4().hex
     if isinstance(case.body, dict) and "documents" in case.body:
