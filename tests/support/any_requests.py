@@ -27,6 +27,7 @@ from schemathesis.filters import FilterSet
 
 NDJSON = "application/x-ndjson"
 _LONGEST_MS = 60_000
+_DEADLINES = range(1, _LONGEST_MS + 1)
 _DEADLINES_AS_TEXT = frozenset(map(str, _DEADLINES))
 """As they stand in an address."""
 
@@ -139,10 +140,8 @@ def _keep_unwritten_rules(_: object, case: schemathesis.Case, kwargs: object) ->
 
 
 def _is_deadline(value: Any) -> bool:  # noqa: ANN401  (anything JSON can hold)
-    """Return whether it is a whole number that is allowed, also as 2.0, in a query as a text."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).isdecimal() and 1 <= int(value) <= _LONGEST_MS
+    """Return whether it is a whole number that is allowed, also as 2.0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value in _DEADLINES
 
 
 def _name_known_documents(body: dict[str, Any], ids: list[str]) -> None:
