@@ -17,6 +17,7 @@ from shared.errors import Conflict, InvalidInput
 from shared.formats.beir import write_beir
 from shared.formats.detection import read_any
 from shared.formats.esci import write_esci
+from shared.formats.shop import read_shop
 from shared.formats.trec import read_qrels
 from shared.formats.wands import write_wands
 from shared.formats.xc import write_xc
@@ -84,6 +85,44 @@ def convert(
     dataset = read_any(source)
     write_dataset(folder, dataset)
     info(folder)
+
+
+@app.command()
+def shop(
+    feed: Annotated[
+        Path,
+        typer.Argument(help="Products: columns id, title, description; others become metadata."),
+    ],
+    log: Annotated[
+        Path, typer.Argument(help="Clicks: query, product_id, maybe clicks, impressions.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Data folder to write; must not exist.")],
+    validation: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of queries kept for choosing.")
+    ] = 0.1,
+    test: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of queries that nothing learns from.")
+    ] = 0.0,
+) -> None:
+    """Turn a product feed and a click log (CSV, TSV, JSON lines, Parquet) into a data folder."""
+    if folder.exists():
+        raise Conflict(f"{folder}: exists already; name another one")
+    read = read_shop(feed, log, validation_share=validation, test_share=test)
+    dataset = read.dataset
+    if not dataset.clicks:
+        raise InvalidInput(f"{log}: no click on a product of {feed}")
+    write_dataset(folder, dataset)
+    print_json(
+        {
+            "folder": str(folder),
+            "documents": len(dataset.documents),
+            "queries": dict(Counter(query.split for query in dataset.queries)),
+            "clicks": sum(map(len, dataset.clicks.values())),
+            "shown": sum(map(len, dataset.impressions.values())),
+            "unknown_products": read.unknown_products,
+            "empty_queries": read.empty_queries,
+        }
+    )
 
 
 @app.command()
