@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from services.mapping.index_builder import recall_above_tau
+from services.mapping.index_builder import beside, recall_above_tau
 from services.mapping.metrics import MappingMetrics
 from services.mapping.serving import ServedMapping
 from shared.errors import SkimError
@@ -44,5 +44,5 @@ def measure(served: ServedMapping, metrics: MappingMetrics, *, seed: int = 0) ->
     index = served.mapper.index
     metrics.train_queries.set(len(index))
     metrics.index_version_seconds.set(index.version / 1e6)
-    vectors = index.sample(_SAMPLE, seed)
+    vectors = beside(index.sample(_SAMPLE, seed), _SAMPLE)
     metrics.recall.set(recall_above_tau(index, vectors, k=served.mapper.rule.neighbours))

@@ -58,6 +58,9 @@ class Server(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=20,
+                # A stall must not end connections on which a request waits already (hnswlib reads a large index
+                # without letting go of the interpreter: 5 seconds for a million train queries).
+                timeout_keep_alive=75,
                 ws="none",
                 proxy_headers=False,  # else whoever is on this machine may choose its address
                 server_header=False,

@@ -1,10 +1,9 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from services.mapping.index_builder import build_index, recall_above_tau
+from loadtests.vectors import clustered
+from services.mapping.index_builder import build_index, recall_above_tau, widen
 from services.mapping.index_files import load_index, read_manifest
 from services.mapping.train_query_index import HnswParameters, TrainQueryIndex
 from shared.dataset import Query
@@ -57,14 +56,19 @@ def test_a_build_that_was_killed_goes_on_with_what_is_encoded(tmp_path: Path) ->
     assert cosine == pytest.approx(1, abs=1e-6)
 
 
-def test_a_train_query_that_finds_itself_is_no_recall() -> None:
-    """A graph that finds each query but none of its neighbours finds half of what is there, and nothing that counts."""
-    vectors = BagOfWordsEncoder().encode(["one word", "one word"])
-    queries = [Query(id=str(row), text="one word") for row in range(2)]
-    index = Blind(TrainQueryIndex.build(queries, vectors, encoder="words", version=1))
+def test_the_search_is_widened_until_what_is_near_finds_its_neighbours() -> None:
+    vectors = clustered(3_000, 32)
+    queries = [Query(id=str(row), text=str(row)) for row in range(len(vectors))]
+    index = TrainQueryIndex.build(
+        queries, vectors, encoder="e", parameters=HnswParameters(2, 10), ef=10
+    )
+    before = recall_above_tau(index, vectors[:200])
 
-    assert recall_above_tau(index, vectors) == 0.5
-    assert recall_above_tau(index, vectors, own=[0, 1]) == 0.0
+    recall = widen(index, vectors)
+
+    assert recall >= 0.99 or index.ef >= 1_024
+    assert index.ef > 10
+    assert recall_above_tau(index, vectors[:200]) > before
 
 
 def test_a_version_grows_from_build_to_build(tmp_path: Path) -> None:
@@ -84,21 +88,3 @@ def test_a_test_query_stops_the_build_before_anything_is_written(tmp_path: Path)
         build_index(queries, BagOfWordsEncoder(), tmp_path / "mapping", lambda *_: None)
 
     assert not (tmp_path / "mapping").exists()
-
-
-class Blind(TrainQueryIndex):
-    """Finds the query that asks and nothing else."""
-
-    def __init__(self, index: TrainQueryIndex) -> None:
-        self._exact = index
-
-    def search_exactly(
-        self, vectors: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._exact.search_exactly(vectors, k)
-
-    def search(
-        self, vectors: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        own = np.arange(len(vectors), dtype=np.int64)[:, None]
-        return own, np.ones_like(own, dtype=np.float32)
