@@ -97,8 +97,8 @@ def recall_above_tau(
 def widen(index: TrainQueryIndex, vectors: NDArray[np.float32]) -> float:
     """Let the index search more widely until it finds .99 of the neighbours above tau; return that share.
 
-    What looks is near to train queries and none of them, as synthetic queries are: a vector of the index finds itself and
-    its neighbours more easily (at a million .99 and more, where real texts found .978).
+    What looks is near to train queries and none of them, as synthetic queries are: a vector of the index finds its
+    neighbours more easily. Texts of another kind than the log's may find less (`loadtests/README.md`).
 
     Args:
         index: is widened, up to 1,024 neighbours kept while searching.
