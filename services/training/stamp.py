@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from shared.report_page.stamp import UNKNOWN, Stamp
@@ -21,8 +22,12 @@ def stamp(command: str) -> Stamp:
     )
 
 
+@cache
 def git_revision(digits: int = 40) -> str | None:
-    """Return the commit of this source tree, with -dirty if files differ; None outside git."""
+    """Return the commit of this source tree, with -dirty if files differ; None outside git.
+
+    Asked once a process: the results it writes itself make no other code of it.
+    """
     command = ["git", "describe", "--always", "--dirty", f"--abbrev={digits}", "--exclude=*"]
     try:
         described = subprocess.run(  # noqa: S603  (a fixed command)
