@@ -7,6 +7,7 @@ each entry's rows lie one behind another and any run of rows is a tensor at an a
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,8 +71,7 @@ class CudaKeyValues:
         self._head_bytes = capacity * self._token_bytes
         self._row_bytes = heads * self._head_bytes
         self._entry_bytes = rows * self._row_bytes
-        # ONNX Runtime has loaded the library already; its name finds that one
-        self._cuda = ctypes.CDLL("libcudart.so.12")
+        self._cuda = ctypes.CDLL(_loaded("libcudart.so"))
 
     def address(self, entry: int, row: int) -> int:
         """Return where a row of an entry begins."""
@@ -96,3 +96,18 @@ class CudaKeyValues:
             )
             if error:
                 raise RuntimeError(f"cudaMemcpy2D failed with error {error}")
+
+
+def _loaded(library: str, maps: Path = Path("/proc/self/maps")) -> str:
+    """Return the path of a shared library that this process has loaded; ONNX Runtime has, for CUDA.
+
+    Its version is ONNX Runtime's to choose.
+
+    Raises:
+        RuntimeError: no library of that name is loaded.
+    """
+    for line in maps.read_text().splitlines():
+        path = line.rpartition(" ")[2]
+        if Path(path).name.startswith(library):
+            return path
+    raise RuntimeError(f"{library} is not loaded")

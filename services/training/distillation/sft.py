@@ -127,9 +127,8 @@ class _Run:
         self._rows, self._held_rows, self._pad_id = rows, held_rows, pad_id
         self._fingerprint = _fingerprint(base, rows, held_rows, settings)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
         self.model: Any = get_peft_model(  # peft is untyped
-            AutoModelForCausalLM.from_pretrained(base, dtype=dtype).to(self._device),
+            AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(self._device),
             LoraConfig(
                 r=settings.rank,
                 lora_alpha=settings.alpha,
@@ -220,13 +219,15 @@ class _Run:
         Rows end together, so the vocabulary's logits are made for the last positions only: a prompt's
         would be most of the memory and are never used.
         """
-        logits = self.model(
-            input_ids=batch.input_ids.to(self._device),
-            attention_mask=batch.attention_mask.to(self._device),
-            position_ids=batch.position_ids.to(self._device),
-            logits_to_keep=batch.targets.shape[1] + 1,
-            use_cache=False,
-        ).logits[:, :-1]
+        # weights stay float32, which is what the adapter is merged into; a GPU multiplies in bf16
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._device == "cuda"):
+            logits = self.model(
+                input_ids=batch.input_ids.to(self._device),
+                attention_mask=batch.attention_mask.to(self._device),
+                position_ids=batch.position_ids.to(self._device),
+                logits_to_keep=batch.targets.shape[1] + 1,
+                use_cache=False,
+            ).logits[:, :-1]
         return torch.nn.functional.cross_entropy(
             logits.float().flatten(0, 1),
             batch.targets.to(self._device).flatten(),
