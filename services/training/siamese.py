@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
-from shared.encoder import TOKENIZER
+from shared.encoder_files import TOKENIZER
 from shared.errors import InvalidInput
 
 RECORD = "training.json"
