@@ -13,19 +13,20 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 
 from loadtests.joint_folder import Asked, Split, Taught, read_texts, unpack_encoder
 from services.training.classifiers import ClassifierSettings, train_classifiers
 from services.training.guard import GuardSettings, choose_weight, mix
-from services.training.joint import JointSettings, JointTraining, read_lessons
+from services.training.joint import JointSettings, JointTraining, Lessons
 from services.training.joint_guard import trust
 from services.training.metrics import PerQuery, bootstrap, measure, paired_differences
 from services.training.siamese import SiameseEncoder
@@ -38,6 +39,9 @@ ARMS = ("clicks", "full_truth", "skim_and_unmapped", "skim", "unmapped_no_metada
 KINDS = ("zero_shot", "classifiers", "dual_encoder", "joint")
 _CUTOFFS = (10, 25, 100)
 _RESAMPLES = 1_000
+_ALL_AT_ONCE = 65_536
+"""Documents whose classifiers are trained at once."""
+_STEPS_A_LINE = 100
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,26 @@ class Answer:
 
 
 class Bench:
-    """The folder on a device, and what is computed once for all rows of a split and tower."""
+    """The folder on a device; texts are cut into tokens, and embedded as they start, once for all rows."""
 
     def __init__(self, folder: Path, scratch: Path, team: Team, part: str) -> None:
-        self.source = unpack_encoder(folder / "encoder", scratch)
-        self.texts = read_texts(folder)
         self._folder, self._team, self._part = folder, team, part
+        self._source = unpack_encoder(folder / "encoder", scratch)
+        texts = read_texts(folder)
+        self._queries = TokenTable(self._source, texts.queries, QUERY_TOKENS, team.device)
+        self._documents = {
+            tower: TokenTable(self._source, read, TOKENS[tower], team.device)
+            for tower, read in texts.documents.items()
+        }
+        self._encoder = SiameseEncoder(self._source).to(team.device).eval()
+        self._query_vectors = self._embedded(self._queries)
         self._splits: dict[str, Split] = {}
 
     def split(self, name: str) -> Split:
         """Return a split, opened once."""
         if name not in self._splits:
-            self._splits[name] = Split(self._folder, name, self.texts)
+            documents = len(next(iter(self._documents.values())))
+            self._splits[name] = Split(self._folder, name, documents)
         return self._splits[name]
 
     def asked(self, split: str) -> Asked:
@@ -79,62 +91,59 @@ class Bench:
 
     def answer(self, cell: Cell, taught: Taught, settings: JointSettings) -> Answer:
         """Train the cell's model and ask it."""
-        settings = replace(settings, document_tokens=TOKENS[cell.tower])
-        if cell.kind == "dual_encoder":
-            settings = replace(settings, classifier_weight=0.0)
         if cell.kind in ("classifiers", "zero_shot"):
             return self._frozen(cell, taught, settings.classifiers)
+        if cell.kind == "dual_encoder":
+            settings = replace(settings, classifier_weight=0.0)
         return self._trained(cell, taught, settings)
 
     def _trained(self, cell: Cell, taught: Taught, settings: JointSettings) -> Answer:
-        split = self.split(cell.split)
-        documents = self.texts.documents[cell.tower]
-        lessons = read_lessons(
-            self.source, taught.texts, taught.labels, documents, settings, self._team.device
+        documents = self._documents[cell.tower]
+        lessons = Lessons(
+            self._source, self._queries.part(taught.rows), taught.labels, documents, sha256=""
         )
         training = JointTraining(lessons, settings, self._team)
-        training.run()
-        steps_done = training.seconds
-        exposed_texts, exposed = split.exposed()
+        training.run(progress=_tell_now_and_then())
+        seconds = training.seconds
+        exposed_queries, exposed = self.split(cell.split).exposed()
         trusted = trust(
             training,
             settings,
-            lessons.documents,
-            self._table(exposed_texts, QUERY_TOKENS) if len(exposed) else None,
+            documents,
+            self._queries.part(exposed_queries) if len(exposed) else None,
             exposed,
-            GuardSettings(default=settings.mixing_weight),
+            GuardSettings(),
         )
-        queries = training.embedded(self._table(self.asked(cell.split).texts, QUERY_TOKENS))
+        asked = training.embedded(self._queries.part(self.asked(cell.split).rows))
         facts = {
             "step_share": trusted.step_share,
             "mixing_weight": trusted.mixing_weight,
             "first_loss": round(training.losses[0], 4),
             "last_loss": round(training.losses[-1], 4),
-            "training_seconds": round(steps_done, 2),
-            "seconds_a_step": round(steps_done / settings.steps, 5),
-            "queries_learned": len(taught.texts),
+            "training_seconds": round(seconds, 2),
+            "seconds_a_step": round(seconds / settings.steps, 5),
+            "queries_learned": len(taught.rows),
         }
-        return Answer(_top(queries, trusted.vectors), facts)
+        return Answer(_top(asked, trusted.vectors), facts)
 
     def _frozen(self, cell: Cell, taught: Taught, settings: ClassifierSettings) -> Answer:
         """Classifiers over the encoder as it came, in float32; no classifiers for zero_shot."""
         started = time.monotonic()
-        described = self._embedded(self.texts.documents[cell.tower], TOKENS[cell.tower])
-        asked = self._embedded(self.asked(cell.split).texts, QUERY_TOKENS)
+        described = self._embedded(self._documents[cell.tower])
         vectors, weight = described, 0.0
         if cell.kind == "classifiers":
-            exposed_texts, exposed = self.split(cell.split).exposed()
+            exposed_queries, exposed = self.split(cell.split).exposed()
             classifiers = train_classifiers(
-                self._embedded(taught.texts, QUERY_TOKENS),
+                self._query_vectors[taught.rows],
                 taught.labels,
                 described,
-                replace(settings, documents_per_chunk=65_536),
+                replace(settings, documents_per_chunk=_ALL_AT_ONCE),
                 device=self._team.device,
             )
             weight = choose_weight(
                 classifiers,
                 described,
-                self._embedded(exposed_texts, QUERY_TOKENS),
+                self._query_vectors[exposed_queries],
                 exposed,
                 GuardSettings(),
             )
@@ -142,21 +151,29 @@ class Bench:
         facts = {
             "mixing_weight": weight,
             "training_seconds": round(time.monotonic() - started, 2),
-            "queries_learned": len(taught.texts),
+            "queries_learned": len(taught.rows),
         }
-        return Answer(_top(torch.from_numpy(asked).to(self._team.device), vectors), facts)
+        asked = torch.from_numpy(self._query_vectors[self.asked(cell.split).rows])
+        return Answer(_top(asked.to(self._team.device), vectors), facts)
 
     @torch.no_grad()
-    def _embedded(self, texts: Sequence[str], tokens: int) -> NDArray[np.float32]:
-        encoder = SiameseEncoder(self.source).to(self._team.device).eval()
-        table = self._table(texts, tokens)
-        vectors = np.empty((len(texts), encoder.transformer.config.hidden_size), dtype=np.float32)
-        for rows in table.batches(np.arange(len(texts)), 1_024):
-            vectors[rows] = encoder(table.rows(rows))[0].cpu().numpy()
-        return vectors
+    def _embedded(self, table: TokenTable) -> NDArray[np.float32]:
+        width = self._encoder.transformer.config.hidden_size
+        vectors = torch.empty(len(table), width, device=self._team.device)
+        for rows in table.batches(np.arange(len(table)), 1_024):
+            vectors[torch.from_numpy(rows).to(self._team.device)] = self._encoder(table.rows(rows))[0]
+        return vectors.cpu().numpy()
 
-    def _table(self, texts: Sequence[str], tokens: int) -> TokenTable:
-        return TokenTable(self.source, texts, tokens, self._team.device)
+
+def _tell_now_and_then() -> Callable[[int, int, str], None]:
+    started = time.monotonic()
+
+    def _tell(done: int, total: int, note: str) -> None:
+        if done % _STEPS_A_LINE == 0 or done == total:
+            left = (time.monotonic() - started) * (total - done) / done
+            print(f"  {done} of {total} steps, {note}, {left:.0f} s left", file=sys.stderr)
+
+    return _tell
 
 
 def main() -> None:
@@ -176,11 +193,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON, written anew after every row")
     parser.add_argument("--json", action="store_true", help="print all rows at the end")
     options = parser.parse_args()
-    deadline = time.monotonic() + options.seconds
+    started = time.monotonic()
+    deadline = started + options.seconds
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     device: DeviceName = options.device
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch, joined_team(device) as team:
         bench = Bench(options.data, Path(scratch) / "encoder", team, options.measure)
+        print(f"ready after {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
         cells = [
             Cell(split, tower, kind, arm)
             for split, tower, kind in itertools.product(

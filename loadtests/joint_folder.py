@@ -32,7 +32,8 @@ _LEFT_OUT = ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bia
 class Asked:
     """Queries to measure with."""
 
-    texts: Sequence[str]
+    rows: NDArray[np.int64]
+    """Places in `texts.json`."""
     truth: sp.csr_array
     """(queries, documents); no row is empty."""
 
@@ -41,7 +42,8 @@ class Asked:
 class Taught:
     """An arm's supervision."""
 
-    texts: Sequence[str]
+    rows: NDArray[np.int64]
+    """Places of its queries in `texts.json`."""
     labels: LabelMatrix
 
 
@@ -56,19 +58,17 @@ class Texts:
 class Split:
     """One split of the folder, opened."""
 
-    def __init__(self, folder: Path, name: str, texts: Texts) -> None:
-        self.name, self._texts = name, texts
+    def __init__(self, folder: Path, name: str, documents: int) -> None:
         self._arrays: Mapping[str, NDArray[Any]] = np.load(folder / f"{name}.npz")
-        self._documents = len(next(iter(texts.documents.values())))
+        self._documents = documents
 
     def asked(self, part: str) -> Asked:
         """Return the queries of `test` or `validation`."""
-        rows, truth = self._matrix(part, "truth")
-        return Asked(self._named(rows), truth)
+        return Asked(*self._matrix(part, "truth"))
 
-    def exposed(self) -> tuple[Sequence[str], NDArray[np.int64]]:
-        """Return the exposed pairs: texts of queries, positions of documents."""
-        return self._named(self._arrays["exposed/queries"]), self._arrays["exposed/documents"]
+    def exposed(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the exposed pairs: places of queries, positions of documents."""
+        return self._arrays["exposed/queries"], self._arrays["exposed/documents"]
 
     def taught(self, tower: str, arm: str) -> Taught | None:
         """Return what an arm learns from; None where it has no source."""
@@ -77,17 +77,15 @@ class Split:
             return None
         rows, targets = self._matrix(name, "targets")
         _, weights = self._matrix(name, "weights")
-        return Taught(self._named(rows), LabelMatrix(targets, weights))
+        return Taught(rows, LabelMatrix(targets, weights))
 
     def _matrix(self, name: str, values: str) -> tuple[NDArray[np.int64], sp.csr_array]:
         rows, indptr, indices, data = (
             self._arrays[f"{name}/{part}"] for part in ("queries", "indptr", "indices", values)
         )
         shape = (len(rows), self._documents)
-        return rows, sp.csr_array((data.astype(np.float32), indices, indptr), shape=shape)
-
-    def _named(self, rows: NDArray[np.int64]) -> Sequence[str]:
-        return [self._texts.queries[row] for row in rows.tolist()]
+        matrix = sp.csr_array((data.astype(np.float32), indices, indptr), shape=shape)
+        return rows.astype(np.int64), matrix
 
 
 def read_texts(folder: Path) -> Texts:

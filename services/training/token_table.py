@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -46,6 +47,13 @@ class TokenTable:
     def __len__(self) -> int:
         """Return the number of texts."""
         return len(self._lengths)
+
+    def part(self, rows: NDArray[np.int64]) -> TokenTable:
+        """Return the table of these rows alone."""
+        part = copy.copy(self)
+        part._lengths = self._lengths[rows]
+        part._ids = self._ids[torch.from_numpy(rows).to(self._device)]
+        return part
 
     def rows(self, rows: NDArray[np.int64]) -> Tokens:
         """Return these texts, as wide as the longest of them."""
