@@ -43,10 +43,9 @@ from shared.encoder import SentenceEncoder
 from shared.errors import InvalidInput, NotFound
 from shared.settings import CommonSettings
 
-ARMS = (
-    *("clicks", "lever", "unmapped_no_metadata", "unmapped"),
-    *("skim", "skim_and_unmapped", "full_truth"),
-)
+ARMS = "clicks,unmapped_no_metadata,unmapped,skim,skim_and_unmapped,full_truth"
+_WITH_A_TEACHER = "lever"
+"""The arm that asks for the documents' embeddings, which take minutes."""
 _TOWERS: Sequence[Tower] = ("title", "metadata")
 
 
@@ -66,8 +65,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
     parser.add_argument("--target", type=Path, required=True)
+    parser.add_argument("--arms", default=ARMS, help="by commas; `lever` embeds all documents")
     parser.add_argument("--source", type=Path, help="encoder to start from; MiniLM if absent")
     options = parser.parse_args()
+    arms = options.arms.split(",")
     common = CommonSettings()
     folder = data_folder(options.data)
     options.target.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ def main() -> None:
     places = _Places()
     for split in splits:
         dataset = read_dataset(folder, split=None if split == DEFAULT_SPLIT else split)
-        write_split(options.target, split, _arrays(common, folder, split, dataset, places))
+        write_split(options.target, split, _arrays(common, folder, split, dataset, places, arms))
     documents = {
         tower: [text_of(document, tower) for document in dataset.documents] for tower in _TOWERS
     }
@@ -91,7 +92,12 @@ def main() -> None:
 
 
 def _arrays(
-    common: CommonSettings, folder: Path, split: str, dataset: Dataset, places: _Places
+    common: CommonSettings,
+    folder: Path,
+    split: str,
+    dataset: Dataset,
+    places: _Places,
+    arms: Sequence[str],
 ) -> dict[str, NDArray[Any]]:
     positions = positions_of(dataset.documents)
     exposed = exposed_slice(dataset, TrainSettings())
@@ -111,11 +117,15 @@ def _arrays(
         SentenceEncoder(common.models / "encoder", threads=0), common.home / "evaluate" / "vectors"
     )
     for tower in _TOWERS:
-        described = embed_documents(dataset.documents, encoder, tower)
+        described = (
+            embed_documents(dataset.documents, encoder, tower)
+            if _WITH_A_TEACHER in arms
+            else np.empty((0, 0), dtype=np.float32)
+        )
         sources = gather(
             dataset, described, written=written, written_without_metadata=without
         )
-        for arm in arms_named(ARMS):
+        for arm in arms_named(arms):
             if arm.learns is None:
                 continue
             try:

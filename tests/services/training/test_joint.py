@@ -249,7 +249,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
 
     start = state_of(training_of(source))
     one, two = (torch.load(tmp_path / name) for name in ("one", "two"))
-    assert max(float((one[name] - start[name]).abs().max()) for name in one) > 1e-2
+    assert max(float((one[name] - start[name]).abs().max()) for name in one) > 5e-3
     for name in one:
         torch.testing.assert_close(one[name], two[name], atol=1e-4, rtol=1e-3)
 
