@@ -37,7 +37,8 @@ from shared.contracts.base import ID_PATTERN, Contract, Identifier
 from shared.contracts.document import Document
 from shared.dataset import read_documents, write_rows
 from shared.disk import flush
-from shared.encoder import CARD, read_card
+from shared.encoder import read_card
+from shared.encoder_files import CARD
 from shared.errors import Conflict, Damaged, InvalidInput, NotFound
 from shared.index_choice import choose_index
 from shared.vector_files import VECTORS, read_vectors, write_vectors

@@ -8,12 +8,10 @@ from pydantic import Field
 
 from shared.contracts.base import Contract
 from shared.contracts.document import Document
+from shared.encoder_files import DESCRIPTION_TOKENS, QUERY_TOKENS
 
 Tower = Literal["title", "metadata"]
 """What a document's embedding is made of: its title, or title, text and metadata."""
-QUERY_TOKENS = 32
-"""As many as are read of a query, or of a title."""
-DESCRIPTION_TOKENS = 64
 
 
 class ColdStart(Contract):

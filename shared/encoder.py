@@ -13,11 +13,8 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer
 
 from shared.contracts.base import Contract
+from shared.encoder_files import CARD, MODEL, TOKENIZER
 from shared.errors import Damaged, NotFound
-
-CARD = "encoder.json"
-MODEL = "encoder.onnx"
-TOKENIZER = "tokenizer.json"
 
 
 class EncoderCard(Contract):

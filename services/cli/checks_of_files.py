@@ -10,7 +10,8 @@ from services.cli.check import Check
 from services.mapping.index_files import read_manifest, verify
 from shared.bundle import current, open_bundle
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
-from shared.encoder import MODEL, read_card
+from shared.encoder import read_card
+from shared.encoder_files import MODEL
 from shared.errors import Damaged, NotFound, SkimError
 
 _SLM_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")

@@ -85,6 +85,7 @@ def train_classifiers(
     progress: Progress | None = None,
     *,
     checkpoint: Path | None = None,
+    device: torch.device | None = None,
 ) -> NDArray[np.float32]:
     """Return the (documents, dimensions) float32 classifiers. The same input gives the same output.
 
@@ -96,6 +97,7 @@ def train_classifiers(
         progress: told after every epoch of every chunk, or of the shortlists.
         checkpoint: folder for what is done so far, from which a killed run of the same input goes on;
             gone at the end.
+        device: of the work, unless there are shortlists; the CPU if absent.
     """
     progress = progress or (lambda done, total: None)
     fingerprint = _fingerprint(queries, labels, initial, settings) if checkpoint else ""
@@ -103,7 +105,7 @@ def train_classifiers(
     if len(initial) > settings.shortlist_documents:
         vectors = _train_shortlisted(queries, labels, initial, settings, progress, files)
     else:
-        vectors = _train_chunked(queries, labels, initial, settings, progress, files)
+        vectors = _train_chunked(queries, labels, initial, settings, progress, files, device)
     files.remove()
     return vectors
 
@@ -134,8 +136,9 @@ def _train_chunked(
     settings: ClassifierSettings,
     progress: Progress,
     files: _Files,
+    device: torch.device | None,
 ) -> NDArray[np.float32]:
-    rows = torch.from_numpy(queries)
+    rows = torch.from_numpy(queries).to(device)
     vectors = np.empty_like(initial)
     starts = range(0, len(initial), settings.documents_per_chunk)
     epochs = settings.epochs_over(len(queries))
@@ -155,9 +158,9 @@ def _train_chunked(
             progress(number * epochs + epoch, epochs * len(starts))
 
         trained = _train_chunk(
-            rows, chunk_labels, torch.from_numpy(initial[chunk]), settings, _tell
+            rows, chunk_labels, torch.from_numpy(initial[chunk]).to(device), settings, _tell
         )
-        vectors[chunk] = trained.numpy()
+        vectors[chunk] = trained.cpu().numpy()
         files.save(number + 1, vectors=torch.from_numpy(vectors[: chunk.stop]))
     return vectors
 
@@ -229,7 +232,7 @@ def _train_chunk(
     tell: Callable[[int], None],
 ) -> torch.Tensor:
     vectors, velocity = initial.clone(), torch.zeros_like(initial)
-    bias = torch.tensor(-settings.scale * settings.threshold)
+    bias = initial.new_tensor(-settings.scale * settings.threshold)
     pull = settings.pull / len(queries)
     random = np.random.default_rng(settings.seed)
     steps_in_epoch = math.ceil(len(queries) / settings.batch_size)
@@ -241,9 +244,10 @@ def _train_chunk(
                 step, epochs * steps_in_epoch, settings.warmup_share
             )
             step += 1
-            embeddings = queries[torch.from_numpy(batch)]
+            embeddings = queries[torch.from_numpy(batch).to(queries.device)]
             logits = torch.addmm(bias, embeddings, vectors.T, alpha=settings.scale)
-            gradient = binary_cross_entropy_gradient_(logits, _positives(labels, batch))
+            positives = _positives(labels, batch).to(queries.device)
+            gradient = binary_cross_entropy_gradient_(logits, positives)
             velocity.mul_(settings.momentum)
             velocity.addmm_(gradient.T, embeddings, alpha=settings.scale / len(batch))
             velocity.add_(vectors - initial, alpha=pull)

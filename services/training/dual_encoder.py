@@ -42,8 +42,7 @@ from services.training.query_batches import (
 )
 from services.training.siamese import SiameseEncoder, TextTokenizer, Tokens
 from services.training.team import Team, joined_team
-from shared.cold_start import DESCRIPTION_TOKENS, QUERY_TOKENS
-from shared.encoder import TOKENIZER
+from shared.encoder_files import DESCRIPTION_TOKENS, QUERY_TOKENS, TOKENIZER
 from shared.errors import InvalidInput, NotFound
 
 ProgressWithNote = Callable[[int, int, str], None]
@@ -165,7 +164,7 @@ class _Run:
         self._queries = [queries[row] for row in labelled]
         self._labels = LabelMatrix(labels.targets[labelled], labels.weights[labelled])
         self._documents, self._settings, self._team = documents, settings, team
-        self._data_sha256 = _digest(source, self._queries, self._labels, documents)
+        self._data_sha256 = lessons_sha256(source, self._queries, self._labels, documents)
         identity = json.dumps([self._data_sha256, asdict(settings), team.size])
         self._fingerprint = hashlib.sha256(identity.encode()).hexdigest()
         self.encoder = SiameseEncoder(source, settings.trained_layers).to(team.device).train()
@@ -333,7 +332,7 @@ class _Run:
             ]
         )
         self.encoder.train()
-        everyone = self._team.gathered(vectors, len(self._queries)).cpu().numpy()
+        everyone = self._team.gathered(vectors, len(self._queries))
         random = np.random.default_rng([self._settings.seed, epoch, 1])
         clusters = balanced_clusters(everyone, self._settings.cluster_size, random)
         return self._team.told_by_leader(torch.from_numpy(clusters)).cpu().numpy()
@@ -355,9 +354,10 @@ class _Run:
         save(folder, self._fingerprint, Saved(tensors, facts))
 
 
-def _digest(
+def lessons_sha256(
     source: Path, queries: Sequence[str], labels: LabelMatrix, documents: Sequence[str]
 ) -> str:
+    """Return the hash of an encoder's weights and of all it learns from."""
     digest = hashlib.sha256()
     for path in sorted(source.glob("*.safetensors")):
         digest.update(sha256_of(path).encode())

@@ -15,7 +15,8 @@ from transformers import AutoModel
 
 from services.training.model_sources import sha256_of
 from services.training.siamese import RECORD
-from shared.encoder import CARD, MODEL, TOKENIZER, EncoderCard
+from shared.encoder import EncoderCard
+from shared.encoder_files import CARD, MODEL, TOKENIZER
 
 Precision = Literal["int8", "fp32"]
 

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.training.labels import Pairs
-from shared.dataset import Query
 
+if TYPE_CHECKING:
+    from shared.dataset import Query
+
+Choice = TypeVar("Choice")
 _SCORES_AT_ONCE = 8_000_000
 
 
@@ -103,20 +107,39 @@ def choose_weight(
     """
     if len(exposed) < settings.fewest_pairs:
         return settings.default
-    kept = _log_ranks(mix(classifiers, documents, settings.default), queries, exposed)
-    best, best_gain = settings.default, 0.0
-    for candidate in settings.candidates:
-        ranks = _log_ranks(mix(classifiers, documents, candidate), queries, exposed)
-        gains = kept - ranks
+    ranks = {
+        weight: log_ranks(mix(classifiers, documents, weight), queries, exposed)
+        for weight in (settings.default, *settings.candidates)
+    }
+    return choose(ranks, settings.default, settings)
+
+
+def choose(
+    ranks: Mapping[Choice, NDArray[np.float64]], default: Choice, settings: GuardSettings
+) -> Choice:
+    """Return the choice whose exposed documents rank best; see `choose_weight`.
+
+    Args:
+        ranks: choice -> (exposed pairs,) logarithms of the ranks; the default's among them.
+        default: stays with fewer than `fewest_pairs` pairs, or unless another is clearly better.
+        settings: what is clear.
+    """
+    kept = ranks[default]
+    if len(kept) < settings.fewest_pairs:
+        return default
+    best, best_gain = default, 0.0
+    for candidate, candidates_ranks in ranks.items():
+        gains = kept - candidates_ranks
         standard_error = gains.std(ddof=1) / np.sqrt(len(gains))
         if gains.mean() > max(best_gain, settings.standard_errors * standard_error):
             best, best_gain = candidate, gains.mean()
     return best
 
 
-def _log_ranks(
+def log_ranks(
     vectors: NDArray[np.float32], queries: NDArray[np.float32], documents: NDArray[np.int64]
 ) -> NDArray[np.float64]:
+    """Return the logarithm of each query's rank of its document, (queries,), among all documents."""
     ranks = np.empty(len(queries), dtype=np.float64)
     step = max(1, _SCORES_AT_ONCE // len(vectors))
     for start in range(0, len(queries), step):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import scipy.sparse as sp
 
 from services.training.classifiers import LabelMatrix
-from shared.dataset import Query
+
+if TYPE_CHECKING:
+    from shared.dataset import Query
 
 LabelKind = Literal["hard", "soft", "weighted"]
 Pairs = Mapping[str, Mapping[str, float]]

@@ -25,6 +25,15 @@ class Positives:
     weights: torch.Tensor
     """float32."""
 
+    def to(self, device: torch.device) -> Positives:
+        """Return the same on a device."""
+        return Positives(
+            self.rows.to(device),
+            self.columns.to(device),
+            self.targets.to(device),
+            self.weights.to(device),
+        )
+
 
 def binary_cross_entropy_gradient_(logits: torch.Tensor, positives: Positives) -> torch.Tensor:
     """Turn logits into the gradient of the summed loss, in place: weight x (sigmoid - target).

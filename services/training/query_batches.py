@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from numpy.typing import NDArray
 
 from services.training.classifiers import LabelMatrix
@@ -36,27 +37,28 @@ class Block:
 
 
 def balanced_clusters(
-    vectors: NDArray[np.float32], size: int, random: np.random.Generator
+    vectors: torch.Tensor, size: int, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return each row's cluster; all clusters have `size` rows or fewer, and more than a third of it.
+    """Return each row's cluster; no cluster has more than `size` rows, and most have more than half of it.
 
-    Halves again and again: 2-means whose border is put where both sides are equal.
+    Halves again and again, all clusters of a level at once: 2-means whose border is put where both
+    sides are equal. Where the rows do not halve to the end, a few take part twice.
 
     Args:
-        vectors: (rows, dimensions) float32 unit vectors.
+        vectors: (rows, dimensions) float32 unit vectors; the work is done where they are.
         size: most rows of a cluster.
         random: chooses where the centres start.
     """
-    clusters = np.zeros(len(vectors), dtype=np.int64)
-    waiting, done = [np.arange(len(vectors))], 0
-    while waiting:
-        members = waiting.pop()
-        if len(members) <= size:
-            clusters[members] = done
-            done += 1
-            continue
-        waiting += _halved(vectors, members, random)
-    return clusters
+    rows, device = len(vectors), vectors.device
+    levels = math.ceil(math.log2(max(1.0, rows / size)))
+    parts = 2**levels
+    members = torch.arange(math.ceil(rows / parts) * parts, device=device) % rows
+    for level in range(levels):
+        members = _halved(vectors, members.view(2**level, -1), random)
+    clusters = torch.empty(rows, dtype=torch.int64, device=device)
+    numbers = torch.arange(parts, device=device).repeat_interleave(len(members.flatten()) // parts)
+    clusters[members.flatten()] = numbers
+    return clusters.cpu().numpy()
 
 
 def epoch_batches(
@@ -133,12 +135,19 @@ def _drawn(
 
 
 def _halved(
-    vectors: NDArray[np.float32], members: NDArray[np.int64], random: np.random.Generator
-) -> list[NDArray[np.int64]]:
-    rows = vectors[members]
-    half = len(members) // 2
-    first, second = rows[random.choice(len(rows), 2, replace=False)]
+    vectors: torch.Tensor, members: torch.Tensor, random: np.random.Generator
+) -> torch.Tensor:
+    """Return (clusters, members) rows with each cluster's halves one after the other."""
+    clusters, size = members.shape
+    points = vectors[members]
+    drawn = random.random((clusters, size)).argpartition(1, axis=1)[:, :2]
+    chosen = torch.from_numpy(drawn).to(members.device)
+    centres = points.gather(1, chosen.unsqueeze(2).expand(-1, -1, points.shape[2]))
     for _ in range(_ROUNDS):
-        order = np.argsort(rows @ (first - second), kind="stable")
-        first, second = rows[order[half:]].mean(axis=0), rows[order[:half]].mean(axis=0)
-    return [members[order[:half]], members[order[half:]]]
+        across = (centres[:, 0] - centres[:, 1]).unsqueeze(2)
+        order = torch.bmm(points, across).squeeze(2).argsort(dim=1, stable=True)
+        is_upper = torch.zeros(clusters, size, device=members.device)
+        is_upper.scatter_(1, order[:, size // 2 :], 1.0)
+        sides = torch.stack([is_upper, 1 - is_upper], dim=1)
+        centres = torch.bmm(sides, points) / (size / 2)
+    return members.gather(1, order)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,6 +25,8 @@ class NearestDocuments:
     """
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
+        import faiss  # not where a GPU is borrowed: nothing is shortlisted there
+
         documents, dimensions = vectors.shape
         centres = max(1, min(round(4 * math.sqrt(documents)), documents // _ROWS_PER_CENTRE))
         self._coarse = faiss.IndexFlatIP(dimensions)  # the index only points to it

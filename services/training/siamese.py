@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
-from shared.encoder import TOKENIZER
+from shared.encoder_files import TOKENIZER
 from shared.errors import InvalidInput
 
 RECORD = "training.json"
@@ -102,6 +102,9 @@ class SiameseEncoder(torch.nn.Module):
             folder.rename(target)
 
     def _vectors(self, tokens: Tokens) -> torch.Tensor:
+        if len(tokens.ids) == 0:  # a process without a share; its parameters get a gradient of zero
+            one = tokens.ids.new_ones((1, 1))
+            return self._vectors(Tokens(one, one))[:0]
         on_cuda = tokens.ids.device.type == "cuda"
         with torch.autocast(tokens.ids.device.type, dtype=torch.bfloat16, enabled=on_cuda):
             hidden = self.transformer(input_ids=tokens.ids, attention_mask=tokens.mask)[0]

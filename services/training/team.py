@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.distributed as dist
+
+from shared.errors import NotFound
+
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+"""auto: CUDA where there is one."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,12 @@ class Team:
         everyone[self.share(rows)] = own
         return everyone
 
+    def summed(self, own: torch.Tensor) -> torch.Tensor:
+        """Add up the processes' tensors, in place, and return the sum."""
+        if self.size > 1:
+            dist.all_reduce(own)
+        return own
+
     def told_by_leader(self, values: torch.Tensor) -> torch.Tensor:
         """Return the leader's `values`, of the same shape and type in every process."""
         if self.size > 1:
@@ -56,17 +69,23 @@ class Team:
 
 
 @contextmanager
-def joined_team() -> Iterator[Team]:
-    """Join the processes that torchrun started; a process started otherwise is alone."""
-    cuda = torch.cuda.is_available()
+def joined_team(device: DeviceName = "auto") -> Iterator[Team]:
+    """Join the processes that torchrun started; a process started otherwise is alone.
+
+    Raises:
+        NotFound: CUDA is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise NotFound("--device cuda: torch finds no CUDA device here")
+    cuda = device != "cpu" and torch.cuda.is_available()
     if not dist.is_torchelastic_launched():
         yield Team(0, 1, torch.device("cuda" if cuda else "cpu"))
         return
-    device = torch.device("cuda", dist.get_node_local_rank()) if cuda else torch.device("cpu")
+    place = torch.device("cuda", dist.get_node_local_rank()) if cuda else torch.device("cpu")
     if cuda:
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(place)
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Team(dist.get_rank(), dist.get_world_size(), device)
+        yield Team(dist.get_rank(), dist.get_world_size(), place)
     finally:
         dist.destroy_process_group()

@@ -22,9 +22,10 @@ from services.training.guard import (
 from services.training.labels import LabelUse
 from services.training.supervision import Supervision
 from shared.bundle import Counts
-from shared.cold_start import QUERY_TOKENS, Tower, cold_start_of
+from shared.cold_start import Tower, cold_start_of
 from shared.contracts.document import Document
 from shared.dataset import Query
+from shared.encoder_files import QUERY_TOKENS
 
 
 @dataclass(frozen=True)
