@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from loadtests.joint_folder import Asked, Split, Taught, read_texts, unpack_encoder
 from services.training.classifiers import ClassifierSettings, train_classifiers
 from services.training.guard import GuardSettings, choose_weight, mix
-from services.training.joint import JointSettings, JointTraining, Lessons
+from services.training.joint import JointTraining, Lessons
 from services.training.joint_guard import trust
+from services.training.joint_settings import JointSettings
 from services.training.metrics import PerQuery, bootstrap, measure, paired_differences
 from services.training.siamese import SiameseEncoder
 from services.training.team import DeviceName, Team, joined_team

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests.joint_folder import (
+    BOTH_TOWERS,
     Texts,
     arrays_of,
     pack_encoder,
@@ -80,9 +81,10 @@ def main() -> None:
     documents = {
         tower: [text_of(document, tower) for document in dataset.documents] for tower in _TOWERS
     }
-    write_texts(options.target, Texts(list(places), documents))
+    texts = Texts(list(places), documents)
+    write_texts(options.target, texts)
     source = options.source or fetch(MINILM, common.models / "sources")
-    pack_encoder(source, options.target / "encoder")
+    pack_encoder(source, options.target / "encoder", texts)
     sizes = {
         str(path.relative_to(options.target)): path.stat().st_size
         for path in sorted(options.target.rglob("*"))
@@ -126,14 +128,15 @@ def _arrays(
             dataset, described, written=written, written_without_metadata=without
         )
         for arm in arms_named(arms):
-            if arm.learns is None:
+            is_of_tower = arm.name == _WITH_A_TEACHER
+            if arm.learns is None or (tower != _TOWERS[0] and not is_of_tower):
                 continue
             try:
                 taught = arm.learns(sources)
             except (NotFound, InvalidInput):
                 continue
             arrays |= arrays_of(
-                f"{tower}/{arm.name}",
+                f"{tower if is_of_tower else BOTH_TOWERS}/{arm.name}",
                 places.of(taught.queries),
                 {"targets": taught.labels.targets, "weights": taught.labels.weights},
             )

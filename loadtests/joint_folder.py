@@ -1,11 +1,12 @@
 """What joint training is measured on, as one small folder that a borrowed machine can read without the suite.
 
-`texts.json` (queries and documents), an npz a split (supervisions, truth, exposed slice; rows are places in
-`texts.json`) and the encoder, its weights in 16 bits and the word embeddings in 8 with a scale a row.
+`texts.json.gz` (queries and documents), an npz a split (supervisions, truth, exposed slice; rows are places in
+`texts.json.gz`) and the encoder, its weights in 16 bits and the word embeddings in 8 with a scale a row.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,13 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from services.training.classifiers import LabelMatrix
 
-_TEXTS, _WEIGHTS = "texts.json", "weights.npz"
+_TEXTS, _WEIGHTS = "texts.json.gz", "weights.npz"
+BOTH_TOWERS = "both"
+"""Stands for the tower of what is the same for both."""
 _ROWS_OF_8_BITS = 10_000
 """Matrices of at least so many rows are embeddings of words."""
 _LEFT_OUT = ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
@@ -33,7 +37,7 @@ class Asked:
     """Queries to measure with."""
 
     rows: NDArray[np.int64]
-    """Places in `texts.json`."""
+    """Places in `texts.json.gz`."""
     truth: sp.csr_array
     """(queries, documents); no row is empty."""
 
@@ -43,7 +47,7 @@ class Taught:
     """An arm's supervision."""
 
     rows: NDArray[np.int64]
-    """Places of its queries in `texts.json`."""
+    """Places of its queries in `texts.json.gz`."""
     labels: LabelMatrix
 
 
@@ -72,8 +76,9 @@ class Split:
 
     def taught(self, tower: str, arm: str) -> Taught | None:
         """Return what an arm learns from; None where it has no source."""
-        name = f"{tower}/{arm}"
-        if f"{name}/queries" not in self._arrays:
+        names = (f"{tower}/{arm}", f"{BOTH_TOWERS}/{arm}")
+        name = next((each for each in names if f"{each}/queries" in self._arrays), None)
+        if name is None:
             return None
         rows, targets = self._matrix(name, "targets")
         _, weights = self._matrix(name, "weights")
@@ -90,14 +95,16 @@ class Split:
 
 def read_texts(folder: Path) -> Texts:
     """Return the texts of a folder."""
-    found = json.loads((folder / _TEXTS).read_text(encoding="utf-8"))
+    with gzip.open(folder / _TEXTS, "rt", encoding="utf-8") as file:
+        found = json.load(file)
     return Texts(found["queries"], found["documents"])
 
 
 def write_texts(folder: Path, texts: Texts) -> None:
     """Write the texts."""
     content = {"queries": list(texts.queries), "documents": dict(texts.documents)}
-    (folder / _TEXTS).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    with gzip.open(folder / _TEXTS, "wt", encoding="utf-8") as file:
+        json.dump(content, file, ensure_ascii=False)
 
 
 def write_split(folder: Path, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -120,9 +127,12 @@ def arrays_of(
     }
 
 
-def pack_encoder(source: Path, target: Path) -> None:
-    """Write an encoder small: what is read of it, in 16 and 8 bits a number."""
+def pack_encoder(source: Path, target: Path, texts: Texts) -> None:
+    """Write an encoder small: what is read of it, in 16 and 8 bits a number; words of no text are zeros."""
     target.mkdir(parents=True, exist_ok=True)
+    everything = [*texts.queries, *(text for each in texts.documents.values() for text in each)]
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    read = np.unique([token for row in tokenizer.encode_batch(everything) for token in row.ids])
     arrays: dict[str, NDArray[Any]] = {}
     for name, tensor in load_file(source / "model.safetensors").items():
         if name in _LEFT_OUT:
@@ -131,6 +141,9 @@ def pack_encoder(source: Path, target: Path) -> None:
         if len(values) < _ROWS_OF_8_BITS:
             arrays[name] = values.astype(np.float16)
             continue
+        kept = np.zeros_like(values)
+        kept[read] = values[read]
+        values = kept
         scale = np.abs(values).max(axis=1, keepdims=True) / 127 + 1e-12
         arrays[f"{name}/scale"] = scale.astype(np.float32)
         arrays[f"{name}/8bit"] = np.round(values / scale).astype(np.int8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from services.cli.augment import labels_of
 from services.cli.console import Advance, err, print_json, progress_bar, progress_bar_with_note
 from services.cli.direction import labels_as_pairs
 from services.cli.generate import read_synthetic_queries
+from services.cli.joint import train_encoder_and_classifiers
 from services.cli.logged import log_in, put_new, with_log
 from shared.bundle import EVENTS_UNTIL, SUITE_LABELS, activate, open_bundle
 from shared.clients import AugmentationClient, InferenceClient
@@ -26,6 +28,7 @@ from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
     from services.training.embeddings import CachedEncoder
+    from services.training.joint_settings import JointSettings
     from services.training.train import TrainedModel, TrainSettings
     from shared.cold_start import Tower
 
@@ -37,6 +40,14 @@ class TowerName(StrEnum):
 
     TITLE = "title"
     METADATA = "metadata"
+
+
+class Device(StrEnum):
+    """Where encoder and classifiers are trained together."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 def train_command(
@@ -63,6 +74,14 @@ def train_command(
     fine_tune_epochs: Annotated[
         int, typer.Option(min=0, help="Epochs to fine-tune the encoder first; 0 keeps it.")
     ] = 0,
+    joint: Annotated[
+        bool,
+        typer.Option("--joint", help="Train encoder and classifiers together; for CUDA."),
+    ] = False,
+    joint_pairs: Annotated[
+        int | None, typer.Option(min=1, help="Pairs that --joint learns from; the default if absent.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where --joint trains.")] = Device.AUTO,
     version: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
     max_index_mb: Annotated[
         int | None,
@@ -76,13 +95,16 @@ def train_command(
 
     Labels, and the synthetic queries they were made from, are those of the running suite unless files
     are named. Clicks of `POST /v1/events` are added to the folder's, and queries that proved themselves there
-    become train queries, also of the running mapping service.
+    become train queries, also of the running mapping service. With --joint on several GPUs:
+    `torchrun --nproc-per-node N -m services.cli train ... --joint`.
     """
     from services.training.embeddings import CachedEncoder
     from services.training.publish import bundle_model
     from services.training.serving_facts import serving_facts
     from services.training.train import TrainSettings
 
+    if joint and fine_tune_epochs:
+        raise InvalidInput("--fine-tune-epochs does not go with --joint, which tunes the encoder")
     common = CommonSettings()
     dataset = read_dataset(folder, split=split)
     asks_suite = labels is None and not clicks_only
@@ -106,18 +128,29 @@ def train_command(
             encoder = _tuned_encoder(
                 common, dataset, added, tower.value, fine_tune_epochs, Path(scratch)
             )
-        cached = CachedEncoder(SentenceEncoder(encoder, threads=0))
-        with progress_bar("Training classifiers") as advance:
-            settings = TrainSettings(tower=tower.value)
-            model = train_on(
-                dataset,
-                added,
-                written,
-                cached,
-                settings,
-                advance,
-                checkpoint=common.home / "run" / "classifiers",
+        settings = TrainSettings(
+            tower=tower.value, joint=_joint_settings(tower.value, joint_pairs) if joint else None
+        )
+        if settings.joint:
+            encoder = Path(scratch) / "encoder"
+            trained = train_encoder_and_classifiers(
+                common, dataset, added, written, settings, device.value, encoder
             )
+            if trained is None:
+                return  # the leading process writes the bundle
+            model, cached = trained, CachedEncoder(SentenceEncoder(encoder, threads=0))
+        else:
+            cached = CachedEncoder(SentenceEncoder(encoder, threads=0))
+            with progress_bar("Training classifiers") as advance:
+                model = train_on(
+                    dataset,
+                    added,
+                    written,
+                    cached,
+                    settings,
+                    advance,
+                    checkpoint=common.home / "run" / "classifiers",
+                )
         bundle = bundle_model(
             model,
             dataset.documents,
@@ -138,6 +171,14 @@ def train_command(
             "events": summary.model_dump() if summary else None,
         }
     )
+
+
+def _joint_settings(tower: Tower, pairs: int | None) -> JointSettings:
+    from services.training.joint_settings import JointSettings
+    from shared.cold_start import cold_start_of
+
+    settings = JointSettings(document_tokens=cold_start_of(tower).max_tokens)
+    return settings if pairs is None else replace(settings, pairs_seen=pairs)
 
 
 def train_on(

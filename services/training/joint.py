@@ -16,7 +16,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +32,16 @@ from services.training.checkpoint import (
     save,
 )
 from services.training.classifier_head import ClassifierHead
-from services.training.classifiers import ClassifierSettings, LabelMatrix, learning_rate_factor
+from services.training.classifiers import LabelMatrix, learning_rate_factor
 from services.training.device_labels import DeviceLabels
 from services.training.dual_encoder import lessons_sha256
+from services.training.joint_settings import JointSettings
 from services.training.loss import decoupled_softmax
 from services.training.query_batches import balanced_clusters, epoch_batches
 from services.training.siamese import SiameseEncoder
 from services.training.team import Team
 from services.training.token_table import TokenTable
-from shared.encoder_files import DESCRIPTION_TOKENS, QUERY_TOKENS
+from shared.encoder_files import QUERY_TOKENS
 from shared.errors import InvalidInput
 
 ProgressWithNote = Callable[[int, int, str], None]
@@ -48,53 +49,6 @@ ProgressWithNote = Callable[[int, int, str], None]
 _TEXTS_AT_ONCE = 1_024
 _LATELY = 25
 """Steps whose mean loss is told at once: reading a loss waits for the device."""
-
-
-@dataclass(frozen=True)
-class JointSettings:
-    """Hyper-parameters of encoder and classifiers together."""
-
-    pairs_seen: int = 400_000
-    """Pairs learned from in all epochs: as many of few queries as of many."""
-    batch_size: int = 1_024
-    """Pairs of a batch, over all processes."""
-    max_pairs_per_query: int = 8
-    """Pairs of one query in an epoch: broad queries would drown the others."""
-    learning_rate: float = 5e-5
-    """Of the encoder."""
-    weight_decay: float = 0.01
-    warmup_share: float = 0.1
-    temperature: float = 0.05
-    tower_weight: float = 1.0
-    """What the two towers' loss counts, a mean over pairs."""
-    classifier_weight: float = 1.0
-    """What the classifiers' loss counts for the encoder, a mean over queries. 0 trains a dual encoder, and
-    no classifiers."""
-    guard_strength: float = 0.0
-    """Holds embeddings near their start: times the mean of 1 - cosine, in the loss."""
-    classifiers: ClassifierSettings = field(default_factory=ClassifierSettings)
-    """Scale, threshold, pull, momentum, and the rate at batches of its own size."""
-    document_tokens: int = DESCRIPTION_TOKENS
-    """As many as are read of a document; of a query `QUERY_TOKENS`."""
-    cluster_size: int = 16
-    """Similar queries that share a batch; 0 leaves all batches random."""
-    cluster_epochs: int = 2
-    """Epochs after which the clusters are made anew."""
-    random_share: float = 0.5
-    """Share of the queries that are batched at random all the same."""
-    documents_at_once: int = 65_536
-    """Classifiers whose logits exist at a time: bounds memory, and changes no result."""
-    step_shares: tuple[float, ...] = (0.5, 0.75, 1.0)
-    """How much of the way that training led may be gone; chosen on the exposed slice, all of it without one."""
-    mixing_weight: float = 0.5
-    """Share of the classifiers in the documents' vectors where the exposed slice is too small to choose."""
-    checkpoint_steps: int = 100
-    seed: int = 0
-
-    @property
-    def steps(self) -> int:
-        """Return how many steps are taken."""
-        return math.ceil(self.pairs_seen / self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -184,6 +138,11 @@ class JointTraining:
         self._unread: list[torch.Tensor] = []
         self._clusters: NDArray[np.int64] | None = None
         self._seconds_before, self._started = 0.0, time.monotonic()
+
+    @property
+    def data_sha256(self) -> str:
+        """Return the hash of weights, texts and labels."""
+        return self._lessons.sha256
 
     @property
     def losses(self) -> Sequence[float]:

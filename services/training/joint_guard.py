@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from services.training.guard import GuardSettings, choose, log_ranks, mix
-from services.training.joint import JointSettings, JointTraining
+from services.training.joint import JointTraining
+from services.training.joint_settings import JointSettings
 from services.training.token_table import TokenTable
 
 

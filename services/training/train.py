@@ -19,6 +19,7 @@ from services.training.guard import (
     choose_weight,
     mix,
 )
+from services.training.joint_settings import JointSettings
 from services.training.labels import LabelUse
 from services.training.supervision import Supervision
 from shared.bundle import Counts
@@ -38,6 +39,8 @@ class TrainSettings:
     labels: LabelUse = field(default_factory=LabelUse)
     """What an augmented label is worth when the supervision is made."""
     guard: GuardSettings = field(default_factory=GuardSettings)
+    joint: JointSettings | None = None
+    """How encoder and classifiers learn together; None trains classifiers over the encoder as it is."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,28 @@ def train(
         exposed.documents,
         settings.guard,
     )
+    return model_of(
+        documents,
+        supervision,
+        mix(classifiers, described, weight),
+        weight,
+        settings,
+        encoder.name,
+    )
+
+
+def model_of(
+    documents: Sequence[Document],
+    supervision: Supervision,
+    vectors: NDArray[np.float32],
+    mixing_weight: float,
+    settings: TrainSettings,
+    encoder: str,
+) -> TrainedModel:
+    """Return the model that these vectors, (documents, dimensions), are; see `TrainedModel`."""
     return TrainedModel(
-        vectors=mix(classifiers, described, weight),
-        mixing_weight=weight,
+        vectors=vectors,
+        mixing_weight=mixing_weight,
         counts=Counts(
             ads=len(documents),
             train_queries=supervision.train_queries,
@@ -106,7 +128,7 @@ def train(
         data_sha256=hashlib.sha256(
             (documents_sha256(documents) + supervision.sha256).encode()
         ).hexdigest(),
-        encoder=encoder.name,
+        encoder=encoder,
     )
 
 
@@ -141,7 +163,7 @@ def flat_settings(settings: TrainSettings) -> dict[str, str | int | float | bool
     for name, value in asdict(settings).items():
         if isinstance(value, dict):
             flat |= {
-                f"{name}.{inner}": str(setting) if isinstance(setting, tuple) else setting
+                f"{name}.{inner}": str(setting) if isinstance(setting, (tuple, dict)) else setting
                 for inner, setting in value.items()
             }
         else:

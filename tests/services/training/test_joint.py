@@ -11,7 +11,8 @@ import torch
 
 from services.training.classifiers import ClassifierSettings, LabelMatrix
 from services.training.guard import GuardSettings
-from services.training.joint import JointSettings, JointTraining, read_lessons
+from services.training.joint import JointTraining, read_lessons
+from services.training.joint_settings import JointSettings
 from services.training.joint_guard import trust
 from services.training.team import Team, joined_team
 from services.training.token_table import TokenTable
