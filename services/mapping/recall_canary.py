@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import structlog
 
-from services.mapping.index_builder import beside, recall_above_tau
 from services.mapping.metrics import MappingMetrics
+from services.mapping.recall import beside, recall_above_tau
 from services.mapping.serving import ServedMapping
 from shared.errors import SkimError
 
