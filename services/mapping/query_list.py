@@ -1,23 +1,24 @@
-"""Train queries as two lists of strings: nothing that the garbage collector walks, a third of the objects' memory."""
+"""Train queries as two lists of strings: nothing that the garbage collector walks, a fraction of the objects' memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Self, overload
 
 from shared.dataset import Query
 
 
+@dataclass(frozen=True)
 class QueryList(Sequence[Query]):
-    """A million train queries are a million objects of several parts each, and the collector stops the service to visit them.
+    """Train queries, each made when it is asked for.
 
-    Args:
-        ids: one a query.
-        texts: likewise.
+    A million of them as objects of several parts each, and the collector stops the service to visit them.
     """
 
-    def __init__(self, ids: list[str], texts: list[str]) -> None:
-        self._ids, self._texts = ids, texts
+    ids: list[str]
+    texts: list[str]
+    """One a query, like the ids."""
 
     @classmethod
     def of(cls, queries: Iterable[Query]) -> Self:
@@ -28,13 +29,8 @@ class QueryList(Sequence[Query]):
             texts.append(query.text)
         return cls(ids, texts)
 
-    @property
-    def ids(self) -> Sequence[str]:
-        """Return the ids, by position."""
-        return self._ids
-
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
     @overload
     def __getitem__(self, position: int) -> Query: ...
@@ -42,9 +38,9 @@ class QueryList(Sequence[Query]):
     def __getitem__(self, position: slice) -> Self: ...
     def __getitem__(self, position: int | slice) -> Query | Self:
         if isinstance(position, slice):
-            return type(self)(self._ids[position], self._texts[position])
-        return Query(id=self._ids[position], text=self._texts[position])
+            return type(self)(self.ids[position], self.texts[position])
+        return Query(id=self.ids[position], text=self.texts[position])
 
     def __iter__(self) -> Iterator[Query]:
-        for query_id, text in zip(self._ids, self._texts, strict=True):
+        for query_id, text in zip(self.ids, self.texts, strict=True):
             yield Query(id=query_id, text=text)

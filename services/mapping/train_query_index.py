@@ -54,6 +54,10 @@ class _State:
         size = len(self.queries)
         return self.queries[position] if position < size else self.recent[position - size]
 
+    def live_queries(self) -> QueryList:
+        rows = np.flatnonzero(~self.is_deleted).tolist()
+        return QueryList.of(self.query(row) for row in rows)
+
     def vectors(self, positions: NDArray[np.int64]) -> Vectors:
         size = len(self.queries)
         in_graph = positions < size
@@ -113,10 +117,9 @@ class TrainQueryIndex:
         return self._state.version
 
     @property
-    def queries(self) -> list[Query]:
+    def queries(self) -> QueryList:
         """Return the train queries there are, by position."""
-        state = self._state
-        return [state.query(int(row)) for row in np.flatnonzero(~state.is_deleted)]
+        return self._state.live_queries()
 
     @property
     def graph(self) -> SegmentedGraph:
@@ -160,7 +163,7 @@ class TrainQueryIndex:
             InvalidInput: no queries, one that is not of the train split, an id twice, or vectors that do not fit.
         """
         check_split(queries)
-        if len(by_id(queries)) < len(queries):
+        if len({query.id for query in queries}) < len(queries):
             raise InvalidInput("a train query id occurs twice")
         dimensions = vectors.shape[-1]
         _check_vectors(vectors, dimensions)
@@ -256,7 +259,7 @@ class TrainQueryIndex:
         def _rebuild() -> TrainQueryIndex:
             rows = np.flatnonzero(~state.is_deleted)
             return TrainQueryIndex.build(
-                [state.query(int(row)) for row in rows],
+                state.live_queries(),
                 state.vectors(rows),
                 encoder=self.encoder,
                 parameters=self.parameters,

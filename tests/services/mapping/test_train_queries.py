@@ -157,8 +157,9 @@ def test_a_compaction_keeps_everything_and_the_history(folder: Path) -> None:
     assert not train_queries.needs_compaction
     for each in (train_queries, opened(folder)):
         assert (texts(each), each.changes(start)) == (before, changes)
-    assert read_manifest(folder).train_queries == 35
-    assert len(list(folder.iterdir())) == 4
+    manifest = read_manifest(folder)
+    assert (manifest.train_queries, len(manifest.index)) == (35, 4)
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", *manifest.names}
     train_queries.put([query("later")])
     assert opened(folder).changes(start).added[-1] == "later"
 
