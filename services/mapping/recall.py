@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +36,7 @@ class NeighboursAboveTau:
     ) -> None:
         self._index, self._vectors, self._k = index, vectors, k
         positions, cosines = index.search_exactly(vectors, k)
-        self._above: list[Collection[int]] = [
+        self._above: list[set[int]] = [
             set(row[near >= tau].tolist()) for row, near in zip(positions, cosines, strict=True)
         ]
 

@@ -164,6 +164,7 @@ class TrainQueryIndex:
         """
         check_split(queries)
         if len({query.id for query in queries}) < len(queries):
+            by_id(queries)  # names the two texts of an id
             raise InvalidInput("a train query id occurs twice")
         dimensions = vectors.shape[-1]
         _check_vectors(vectors, dimensions)
