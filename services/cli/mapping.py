@@ -53,8 +53,7 @@ def build(
 ) -> None:
     """Index the train queries of a data folder; a running mapping service takes the new index at once.
 
-    Recall above tau is measured by synthetic queries; where there are none yet, by what lies between the train queries,
-    which finds its neighbours more easily than texts do.
+    Recall above tau is measured by synthetic queries; where there are none yet, by what lies between the train queries.
     """
     common = CommonSettings()
     train_queries = read_mapped(folder, common, split).queries_of("train")

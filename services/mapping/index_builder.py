@@ -54,7 +54,7 @@ def build_index(
         progress: told how far it is.
         parameters: of the graph, at first.
         written: synthetic queries, of which a sample looks for its neighbours; without any, what lies between the
-            train queries looks, which may find its neighbours more easily than texts do.
+            train queries does (`beside`).
 
     Raises:
         InvalidInput: no queries, or one that is not of the train split: nothing is mapped to those.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -133,7 +134,9 @@ class SegmentedGraph:
 
     @classmethod
     def load(cls, files: Sequence[Path], dimensions: int) -> Self:
-        """Read what `save` wrote, a segment at a time.
+        """Read segments from files, and after each let those who waited for it have as long for themselves.
+
+        An answer takes the interpreter many times: were the next segment read at once, it would wait for that as well.
 
         Raises:
             Damaged: hnswlib does not read a file.
@@ -141,11 +144,14 @@ class SegmentedGraph:
         segments = []
         for file in files:
             graph = hnswlib.Index(space="ip", dim=dimensions)
+            started = time.monotonic()
             try:
                 graph.load_index(str(file))
             except RuntimeError as error:
                 raise Damaged(f"{file}: {error}") from error
             segments.append(graph)
+            if len(files) > 1:
+                time.sleep(time.monotonic() - started)
         return cls(segments)
 
     def set_ef(self, ef: int) -> None:

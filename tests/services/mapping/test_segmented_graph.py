@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from loadtests.vectors import clustered
+from services.mapping import segmented_graph
 from services.mapping.build_parts import BuildParts
 from services.mapping.segmented_graph import HnswParameters, SegmentedGraph
 from shared.errors import Damaged
@@ -69,6 +70,21 @@ def test_a_loaded_graph_answers_as_the_saved_one(tmp_path: Path) -> None:
 
     for before, after in zip(graph.search(VECTORS, 5), loaded.search(VECTORS, 5), strict=True):
         assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize(("rows_per_segment", "pauses"), [(300, 4), (1_000, 0)])
+def test_after_each_segment_others_have_as_long_as_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_per_segment: int, pauses: int
+) -> None:
+    files = saved(built(rows_per_segment), tmp_path)
+    slept: list[float] = []
+    clock = iter(range(100))
+    monkeypatch.setattr(segmented_graph.time, "sleep", slept.append)
+    monkeypatch.setattr(segmented_graph.time, "monotonic", lambda: next(clock))
+
+    SegmentedGraph.load(files, 16)
+
+    assert slept == [1] * pauses
 
 
 def test_a_file_that_is_no_graph_is_named(tmp_path: Path) -> None:
