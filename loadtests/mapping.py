@@ -9,42 +9,41 @@ its exact search, on the same texts and vectors, turn by turn.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-import httpx
 import numpy as np
-from numpy.typing import NDArray
 
 from loadtests import results
+from loadtests.mapping_swap import swap
+from loadtests.mapping_texts import Vectors, encoded, like, texts
 from loadtests.peers.install import SENTENCE_TRANSFORMERS, python_of
-from loadtests.service import running
-from services.cli.generate import read_synthetic_queries
-from services.cli.models import SHIPPED
-from services.mapping.index_builder import recall_above_tau, widen
+from services.mapping.build_parts import BuildParts
+from services.mapping.index_builder import build_graph
 from services.mapping.index_files import load_index, next_version, save_index
-from services.mapping.train_query_index import TrainQueryIndex
+from services.mapping.recall import recall_above_tau
+from services.mapping.segmented_graph import ROWS_PER_SEGMENT
+from services.mapping.train_query_index import DEFAULT_PARAMETERS, TrainQueryIndex
 from shared.dataset import Query
 from shared.encoder import SentenceEncoder
 from shared.errors import NotFound, SkimError
 from shared.settings import CommonSettings
 
-_QUERIES, _BASE, _NEIGHBOURS, _TURNS, _REQUESTERS = 2_000, 20_000, 10, 2, 4
+_NEIGHBOURS, _TURNS, _LOOKED_FROM = 10, 2, 500
 _THREADS = os.cpu_count() or 1
 _PEER = Path(__file__).parent / "peers" / "map_queries.py"
-Vectors = NDArray[np.float32]
 
 
 class _Seconds(NamedTuple):
@@ -59,7 +58,11 @@ def main() -> int:
     """Build, measure, print, save if told to; 1 if an error of ours stopped it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000, help="train queries")
-    parser.add_argument("--keep", type=Path, help="folder of a built index, to use it again")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="folder of the built index: the next run with the same settings uses it, or goes on with it",
+    )
     parser.add_argument("--no-peer", action="store_true", help="leave sentence-transformers out")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--save", action="store_true")
@@ -85,11 +88,13 @@ def measure(
 ) -> dict[str, results.Value]:
     """Return the figures for an index of so many train queries, which `folder` keeps."""
     encoder = SentenceEncoder(common.models / "encoder")
-    asked, base = _texts()
-    asked_vectors, base_vectors = _encoded(encoder, asked), _encoded(encoder, base)
-    vectors = _like(base_vectors, rows)
+    chosen = texts()
+    asked_vectors, base_vectors = encoded(encoder, chosen.asked), encoded(encoder, chosen.base)
+    vectors = like(base_vectors, rows)
+    looks = encoded(encoder, chosen.tuning)
+    folder.mkdir(parents=True, exist_ok=True)
     before = _resident()
-    index, build_seconds = _index(folder, vectors, encoder.name)
+    index, build_seconds = _index(folder, vectors, looks, encoder.name)
     figures: dict[str, results.Value] = {
         "train_queries": rows,
         "build_seconds": build_seconds,
@@ -97,72 +102,57 @@ def measure(
         "file_bytes_per_query": round(
             sum(path.stat().st_size for path in folder.glob("*-*")) / rows
         ),
-        "recall_above_tau": round(recall_above_tau(index, asked_vectors[:300]), 4),
+        "recall_above_tau": round(recall_above_tau(index, asked_vectors[:_LOOKED_FROM]), 4),
         "ef": index.ef,
-        "nearest_cosine_p50": round(_nearest_median(index, asked_vectors[:300]), 3),
+        "segments": len(index.graph.segments),
+        "nearest_cosine_p50": round(_nearest_median(index, asked_vectors[:_LOOKED_FROM]), 3),
         "nearest_cosine_p50_of_real_texts": round(
-            float(np.median((asked_vectors[:300] @ base_vectors.T).max(axis=1))), 3
+            float(np.median((asked_vectors[:_LOOKED_FROM] @ base_vectors.T).max(axis=1))), 3
         ),
         "search_us_p50": round(_search_median(index, asked_vectors) * 1e6),
     }
-    turns = _turns(common, encoder, index, asked, vectors, with_peer=with_peer)
+    turns = _turns(common, encoder, index, chosen.asked, vectors, with_peer=with_peer)
     figures |= turns
     del index
-    figures |= _swap(common, folder, asked)
+    figures |= swap(common, folder, chosen.asked)
     figures["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return figures
 
 
-def _texts() -> tuple[list[str], list[str]]:
-    """Return the texts that are mapped, and those whose vectors the train queries' are made of."""
-    written = read_synthetic_queries(SHIPPED / "synthetic_queries.jsonl.xz")
-    texts = sorted({text for row in written for text in row.queries})
-    order = np.random.default_rng(0).permutation(len(texts))
-    chosen = [texts[position] for position in order]
-    return chosen[:_QUERIES], chosen[_QUERIES : _QUERIES + _BASE]
-
-
-def _encoded(encoder: SentenceEncoder, texts: Sequence[str]) -> Vectors:
-    steps = [texts[start : start + 256] for start in range(0, len(texts), 256)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return np.concatenate(
-            list(pool.map(lambda step: encoder.encode(step, batch_size=1), steps))
-        )
-
-
-def _like(base: Vectors, rows: int) -> Vectors:
-    """Return (rows, dimensions) unit vectors: a real one, plus half the difference of two others."""
-    random = np.random.default_rng(1)
-    vectors = np.empty((rows, base.shape[1]), dtype=np.float32)
-    for start in range(0, rows, 50_000):
-        size = min(50_000, rows - start)
-        first, second, third = random.integers(len(base), size=(3, size))
-        moved = base[first] + 0.5 * (base[second] - base[third])
-        vectors[start : start + size] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
-    return vectors
-
-
-def _index(folder: Path, vectors: Vectors, encoder: str) -> tuple[TrainQueryIndex, float | None]:
-    """Build the index, or load what an earlier run built; its seconds are kept beside it."""
-    kept = folder / "seconds.json"
-    if kept.exists():
-        index = load_index(folder, encoder=encoder, dimensions=vectors.shape[1])
-        if len(index) == len(vectors):
-            widen(index, vectors)
-            return index, float(json.loads(kept.read_text()))
+def _index(
+    folder: Path, vectors: Vectors, looks: Vectors, encoder: str
+) -> tuple[TrainQueryIndex, float | None]:
+    """Build the index, or load what an earlier run built of the same; its seconds are kept beside it."""
+    made_of = {
+        "rows": len(vectors),
+        "encoder": encoder,
+        "parameters": asdict(DEFAULT_PARAMETERS),
+        "rows_per_segment": ROWS_PER_SEGMENT,
+        "vectors": hashlib.sha256(vectors[:: len(vectors) // 1_000 or 1].tobytes()).hexdigest(),
+        "looks": hashlib.sha256(looks.tobytes()).hexdigest(),
+    }
+    kept = folder / "built.json"
+    if kept.exists() and (known := json.loads(kept.read_text()))["of"] == made_of:
+        return load_index(folder, encoder=encoder, dimensions=vectors.shape[1]), known["seconds"]
+    kept.unlink(missing_ok=True)
     queries = [Query(id=f"q{row}", text=f"train query {row}") for row in range(len(vectors))]
+    parts = BuildParts(folder / ".parts")
+    took_up = (folder / ".parts").exists()
     started = time.perf_counter()
-    index = TrainQueryIndex.build(
+    index, recall = build_graph(
         queries,
         vectors,
-        encoder=encoder,
+        looks,
+        encoder,
+        parameters=DEFAULT_PARAMETERS,
         version=next_version(0),
         progress=lambda done, total: _tell("inserted", done, total),
+        parts=parts,
     )
-    seconds = round(time.perf_counter() - started, 1)
-    recall = widen(index, vectors)
+    seconds = None if took_up else round(time.perf_counter() - started, 1)
     save_index(index, folder, ef=index.ef, recall=recall)
-    kept.write_text(json.dumps(seconds))
+    parts.remove()
+    kept.write_text(json.dumps({"seconds": seconds, "of": made_of}))
     return index, seconds
 
 
@@ -279,68 +269,6 @@ class _Turn:
     def end(self) -> None:
         """Let it finish."""
         self._asks.close()
-
-
-def _swap(common: CommonSettings, folder: Path, asked: Sequence[str]) -> dict[str, results.Value]:
-    """Return how requests fare while an index of that size is swapped in twice, and how long that takes."""
-    with tempfile.TemporaryDirectory() as scratch:
-        home = Path(scratch)
-        (home / "models").symlink_to(common.models.resolve())
-        shutil.copytree(folder, home / "mapping", copy_function=os.link)
-        with running("mapping", home, start_seconds=600) as (host, port):
-            base = f"http://{host}:{port}"
-            quiet = _requests(base, asked, lambda: time.sleep(5))
-            started = time.perf_counter()
-            during = _requests(base, asked, lambda: _reload(base, times=2))
-            seconds = (time.perf_counter() - started) / 2
-    latencies = sorted(each for each in during if each is not None)
-    calm = sorted(each for each in quiet if each is not None)
-    return {
-        "swap_seconds": round(seconds, 1),
-        "swap_requests": len(during),
-        "swap_failures": sum(each is None for each in during),
-        "swap_latency_ms_p50": round(1e3 * latencies[len(latencies) // 2], 1),
-        "swap_latency_ms_max": round(1e3 * latencies[-1], 1),
-        "calm_latency_ms_p50": round(1e3 * calm[len(calm) // 2], 1),
-        "calm_latency_ms_max": round(1e3 * calm[-1], 1),
-    }
-
-
-def _reload(base: str, times: int) -> None:
-    for _ in range(times):
-        answer = httpx.post(f"{base}/v1/index:reload", timeout=600.0, trust_env=False)
-        answer.raise_for_status()
-
-
-def _requests(base: str, asked: Sequence[str], body: Callable[[], object]) -> list[float | None]:
-    """Ask from a few threads until the body is over; return seconds, None for what failed."""
-    over = threading.Event()
-    seconds: list[float | None] = []
-
-    def _ask(number: int) -> None:
-        with httpx.Client(timeout=30.0, trust_env=False) as client:
-            position = number
-            while not over.is_set():
-                queries = [asked[(position + place) % len(asked)] for place in range(4)]
-                document = {"document_id": "d", "queries": queries}
-                started = time.perf_counter()
-                try:
-                    answer = client.post(f"{base}/v1/map", json={"documents": [document]})
-                    is_right = answer.status_code == httpx.codes.OK
-                except httpx.HTTPError:
-                    is_right = False
-                seconds.append(time.perf_counter() - started if is_right else None)
-                position += 4 * _REQUESTERS
-                over.wait(0.02)
-
-    threads = [threading.Thread(target=_ask, args=(4 * number,)) for number in range(_REQUESTERS)]
-    for thread in threads:
-        thread.start()
-    body()
-    over.set()
-    for thread in threads:
-        thread.join()
-    return seconds
 
 
 def _resident() -> int:

@@ -9,7 +9,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,32 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, required=True, help="data folder with truth, or things"
     )
-    parser.add_argument("--encoder", type=Path, action="append", default=[], help="another view")
     parser.add_argument("--name", help="what to save as; the folder's name if absent")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
-    views = [part for each in options.encoder for part in ("--encoder", str(each))]
+    figures = judged(options.data)
+    if options.save:
+        name = options.name or options.data.name
+        command = f"python -m loadtests.mapping_labels --data {options.data.name} --save"
+        command += f" --name {options.name}" if options.name else ""
+        save(f"mapping-labels-{name}", mappings(figures), command=command)
+        save(f"mapping-sources-{name}", sources(figures), command=command)
+    print(json.dumps(figures))
+
+
+def judged(
+    data: Path, encoders: Sequence[Path] = (), documents: int | None = None
+) -> dict[str, Any]:
+    """Return what `skim mapping evaluate` says of a data folder.
+
+    Args:
+        data: with complete truth.
+        encoders: views; the models' own if there are none.
+        documents: how many are judged; all if None.
+    """
+    options = [part for each in encoders for part in ("--encoder", str(each))]
+    if documents is not None:
+        options += ["--documents", str(documents)]
     finished = subprocess.run(  # noqa: S603
         [
             sys.executable,
@@ -34,23 +55,16 @@ def main() -> None:
             "services.cli",
             "mapping",
             "evaluate",
-            str(options.data),
+            str(data),
             "--json",
-            *views,
+            *options,
         ],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    figures = json.loads(finished.stdout.strip().splitlines()[-1])
-    if options.save:
-        name = options.name or options.data.name
-        command = f"python -m loadtests.mapping_labels --data {options.data.name} --save"
-        command += f" --name {options.name}" if options.name else ""
-        save(f"mapping-labels-{name}", mappings(figures), command=command)
-        if not options.encoder:
-            save(f"mapping-sources-{name}", sources(figures), command=command)
-    print(json.dumps(figures))
+    figures: dict[str, Any] = json.loads(finished.stdout.strip().splitlines()[-1])
+    return figures
 
 
 def mappings(figures: Mapping[str, Any]) -> list[Row]:

@@ -208,7 +208,8 @@ def evaluate(
     ):
         name = keep_encoders(common.models, Path(scratch), encoders) if encoders else None
         encoder = open_encoder(common.models, Path(scratch), name)
-        figures = judge(dataset, rows, encoder, Path(scratch), source, advance)
+        general = open_encoder(common.models, Path(scratch)) if name else encoder
+        figures = judge(dataset, rows, encoder, Path(scratch), source, advance, general)
     if as_json:
         print_json(figures)
         return

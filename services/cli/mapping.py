@@ -8,18 +8,21 @@ from typing import Annotated
 
 import typer
 
-from services.cli import calibration, train_queries
+from services.cli import calibration
+from services.cli import train_queries as train_query_commands
 from services.cli.console import Advance, print_json, progress_bar
 from services.cli.direction import read_mapped
+from services.cli.generate import read_synthetic_queries
+from services.cli.written import WRITTEN, find_written
 from services.mapping.encoders import keep_encoders, open_encoder
 from services.mapping.index_builder import build_index
 from services.mapping.index_files import read_manifest
+from services.mapping.segmented_graph import HnswParameters
 from services.mapping.settings import MappingSettings
-from services.mapping.train_query_index import HnswParameters
 from shared.clients import MappingClient
 from shared.dataset import Query
 from shared.encoder import TextEncoder
-from shared.errors import Unavailable
+from shared.errors import InvalidInput, Unavailable
 from shared.settings import CommonSettings
 
 app = typer.Typer(
@@ -27,8 +30,8 @@ app = typer.Typer(
 )
 app.command()(calibration.calibrate)
 app.command()(calibration.evaluate)
-app.command()(train_queries.put)
-app.command()(train_queries.delete)
+app.command()(train_query_commands.put)
+app.command()(train_query_commands.delete)
 
 
 @app.command()
@@ -41,14 +44,25 @@ def build(
             "--encoder", help="Encoder folder, of a bundle say; two are two views, joined."
         ),
     ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="Synthetic queries, by which recall is measured and the search widened; the folder's if absent."
+        ),
+    ] = None,
 ) -> None:
-    """Index the train queries of a data folder; a running mapping service takes the new index at once."""
+    """Index the train queries of a data folder; a running mapping service takes the new index at once.
+
+    Recall above tau is measured by synthetic queries; where there are none yet, by what lies between the train queries.
+    """
     common = CommonSettings()
-    queries = read_mapped(folder, common, split).queries_of("train")
+    train_queries = read_mapped(folder, common, split).queries_of("train")
+    measured_by = queries or find_written(folder, WRITTEN)
+    written = _texts_of(measured_by) if measured_by else []
     name = keep_encoders(common.models, common.mapping, encoders) if encoders else None
     encoder = open_encoder(common.models, common.mapping, name)
     with progress_bar("Indexing train queries") as advance:
-        build_train_index(common, queries, encoder, advance)
+        build_train_index(common, train_queries, encoder, advance, written)
     manifest = read_manifest(common.mapping)
     print_json(
         {
@@ -56,15 +70,21 @@ def build(
             "train_queries": manifest.train_queries,
             "encoder": manifest.encoder,
             "recall_above_tau": manifest.recall_above_tau,
+            "measured_by": str(measured_by) if measured_by else None,
+            "ef": manifest.ef,
             "reloaded": reload(common),
         }
     )
 
 
 def build_train_index(
-    common: CommonSettings, queries: Sequence[Query], encoder: TextEncoder, advance: Advance
+    common: CommonSettings,
+    queries: Sequence[Query],
+    encoder: TextEncoder,
+    advance: Advance,
+    written: Sequence[str] = (),
 ) -> None:
-    """Write the index that the mapping service loads."""
+    """Write the index that the mapping service loads; `written` are synthetic queries that measure its recall."""
     settings = MappingSettings()
     build_index(
         queries,
@@ -72,7 +92,15 @@ def build_train_index(
         common.mapping,
         advance,
         parameters=HnswParameters(settings.m, settings.ef_construction),
+        written=written,
     )
+
+
+def _texts_of(path: Path) -> list[str]:
+    texts = [text for row in read_synthetic_queries(path) for text in row.queries]
+    if not texts:
+        raise InvalidInput(f"{path}: no synthetic query to measure recall by")
+    return texts
 
 
 def reload(common: CommonSettings) -> bool:

@@ -37,6 +37,7 @@ def judge(
     folder: Path,
     source: str | None,
     advance: Advance,
+    cells_by: TextEncoder | None = None,
 ) -> dict[str, Any]:
     """Return `rows` {name: figures} and `sources` {name: what its calibration expected, and what came}.
 
@@ -47,6 +48,7 @@ def judge(
         folder: receives indexes.
         source: what calibrates; the best there is but truth if None.
         advance: told how far it is.
+        cells_by: clusters the train queries into cells, the mapping encoder if None; one for all views that are compared.
 
     Raises:
         InvalidInput: no train query has truth.
@@ -62,7 +64,7 @@ def judge(
         raise InvalidInput("no truth of train queries (qrels.tsv) to judge labels by")
     index = build_index(queries, encoder, folder / "index", lambda done, total: None)
     offline = OfflineCalibration(dataset, rows, encoder, index, advance)
-    yardstick = _Yardstick(dataset, truth, encoder, len(known))
+    yardstick = _Yardstick(dataset, truth, cells_by or encoder, len(known))
     outcomes = offline.outcomes(source)
     silent: Advance = lambda done, total: None
     untrusting = PresetRule(_EVERYTHING, offline.preset.min_similarity, offline.preset.neighbours)

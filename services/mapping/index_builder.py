@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from services.mapping.build_parts import BuildParts
 from services.mapping.index_files import next_version, read_manifest, save_index
+from services.mapping.recall import ENOUGH_RECALL, SAMPLE, beside, widen
+from services.mapping.segmented_graph import HnswParameters
 from services.mapping.train_query_index import (
     DEFAULT_PARAMETERS,
-    HnswParameters,
     TrainQueryIndex,
     check_split,
 )
@@ -28,10 +28,9 @@ Progress = Callable[[int, int], None]
 
 _TEXTS_PER_STEP = 256
 _STEPS_PER_PART = 32
-_PARTS = ".encoded"
-"""Folder of vectors that a build which was killed leaves to the next one."""
-_SAMPLE, _NEIGHBOURS, _TAU = 200, 10, 0.6
-_ENOUGH_RECALL, _LARGEST_EF = 0.99, 1_024
+_PARTS = ".parts"
+"""Folder of what a build which was killed leaves to the next one."""
+_MOST_LINKS = 64
 
 
 def build_index(
@@ -41,98 +40,106 @@ def build_index(
     progress: Progress,
     *,
     parameters: HnswParameters = DEFAULT_PARAMETERS,
+    written: Sequence[str] = (),
 ) -> TrainQueryIndex:
     """Encode the train queries, index them and save the index to `folder`, without a journal.
 
-    It is searched as widely as it takes to find .99 of the neighbours above tau. Killed, it goes on with what
-    is encoded when it is called again.
+    It is searched as widely as it takes to find .995 of the neighbours above tau; where no search finds .99, the graph
+    is built again with twice the links. Killed, it goes on with what is done when it is called again.
+
+    Args:
+        queries: train queries, at least one, each id once.
+        encoder: of the index.
+        folder: made if it is missing.
+        progress: told how far it is.
+        parameters: of the graph, at first.
+        written: synthetic queries, of which a sample looks for its neighbours; without any, what lies between the
+            train queries does (`beside`).
 
     Raises:
         InvalidInput: no queries, or one that is not of the train split: nothing is mapped to those.
     """
     check_split(queries)
     total = 2 * len(queries)
-    vectors = _encoded(queries, encoder, folder / _PARTS, lambda done: progress(done, total))
-    index = TrainQueryIndex.build(
+    parts = BuildParts(folder / _PARTS)
+    vectors = _encoded(queries, encoder, parts, lambda done: progress(done, total))
+    looks = encoder.encode(sample(written), batch_size=1) if written else beside(vectors, SAMPLE)
+    index, recall = build_graph(
         queries,
         vectors,
-        encoder=encoder.name,
+        looks,
+        encoder.name,
         parameters=parameters,
         version=next_version(_version_in(folder)),
         progress=lambda done, _: progress(len(queries) + done, total),
+        parts=parts,
     )
-    recall = widen(index, vectors)
     save_index(index, folder, ef=index.ef, recall=recall)
-    shutil.rmtree(folder / _PARTS, ignore_errors=True)
+    parts.remove()
     return index
 
 
-def recall_above_tau(
-    index: TrainQueryIndex,
+def build_graph(
+    queries: Sequence[Query],
     vectors: NDArray[np.float32],
+    looks: NDArray[np.float32],
+    encoder: str,
     *,
-    k: int = _NEIGHBOURS,
-    tau: float = _TAU,
-) -> float:
-    """Return the share of the exact neighbours above tau that the index finds; 1 if there are none.
+    parameters: HnswParameters,
+    version: int,
+    progress: Progress,
+    parts: BuildParts,
+) -> tuple[TrainQueryIndex, float]:
+    """Return an index that finds .99 of what `looks` should find, if any does, and the share it finds.
 
     Args:
-        index: is searched both ways.
-        vectors: (any, dimensions) float32 unit vectors to look from.
-        k: neighbours looked for.
-        tau: a cosine.
+        queries: train queries, at least one, each id once.
+        vectors: (queries, dimensions) float32 unit vectors.
+        looks: (any, dimensions) likewise, of what will be looked for.
+        encoder: name of the encoder that made them.
+        parameters: of the graph, at first.
+        version: of the train queries.
+        progress: told how many are in the graph, and their total.
+        parts: keeps segments that are filled.
     """
-    exact, cosines = index.search_exactly(vectors, k)
-    found, _ = index.search(vectors, k)
-    hits = wanted = 0
-    for right, similar, given in zip(exact.tolist(), cosines, found.tolist(), strict=True):
-        above = {
-            position for position, cosine in zip(right, similar, strict=True) if cosine >= tau
-        }
-        wanted += len(above)
-        hits += len(above.intersection(given))
-    return hits / wanted if wanted else 1.0
-
-
-def widen(index: TrainQueryIndex, vectors: NDArray[np.float32]) -> float:
-    """Let the index search more widely until it finds .99 of the neighbours above tau; return that share.
-
-    What looks is near to train queries and none of them, as synthetic queries are: a vector of the index finds its
-    neighbours more easily. Texts of another kind than the log's may find less (`loadtests/README.md`).
-
-    Args:
-        index: is widened, up to 1,024 neighbours kept while searching.
-        vectors: (train queries, dimensions) its own.
-    """
-    looks = beside(vectors, _SAMPLE)
     while True:
-        recall = recall_above_tau(index, looks)
-        if recall >= _ENOUGH_RECALL or index.ef >= _LARGEST_EF:
-            return recall
-        index.widen(2 * index.ef)
+        index = TrainQueryIndex.build(
+            queries,
+            vectors,
+            encoder=encoder,
+            parameters=parameters,
+            version=version,
+            progress=progress,
+            kept=parts,
+        )
+        recall = widen(index, looks)
+        if recall >= ENOUGH_RECALL or 2 * parameters.m > _MOST_LINKS:
+            return index, recall
+        parameters = HnswParameters(2 * parameters.m, 2 * parameters.ef_construction)
 
 
-def beside(vectors: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Return (size, dimensions) unit vectors: one of these each, plus half the difference of two others."""
-    first, second, third = np.random.default_rng(0).integers(len(vectors), size=(3, size))
-    moved = vectors[first] + np.float32(0.5) * (vectors[second] - vectors[third])
-    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.asarray(moved / np.maximum(lengths, 1e-6), dtype=np.float32)
+def sample(written: Sequence[str]) -> list[str]:
+    """Return some of the texts, each once, the same whatever their order."""
+    texts = sorted(set(written))
+    chosen = np.random.default_rng(0).permutation(len(texts))[:SAMPLE]
+    return [texts[position] for position in chosen]
 
 
 def _encoded(
-    queries: Sequence[Query], encoder: TextEncoder, parts: Path, progress: Callable[[int], None]
+    queries: Sequence[Query],
+    encoder: TextEncoder,
+    parts: BuildParts,
+    progress: Callable[[int], None],
 ) -> NDArray[np.float32]:
     """Return (queries, dimensions) vectors; a part that an earlier build encoded is read."""
     vectors = np.empty((len(queries), encoder.dimensions), dtype=np.float32)
     size = _TEXTS_PER_STEP * _STEPS_PER_PART
-    parts.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(queries), size):
             texts = [query.text for query in queries[start : start + size]]
-            path = parts / f"{_digest(encoder.name, texts)}.npy"
             rows = vectors[start : start + len(texts)]
-            if (known := _read_part(path, rows.shape)) is not None:
+            known = parts.vectors(encoder.name, texts, encoder.dimensions)
+            if known is not None:
                 rows[:] = known
                 progress(start + len(texts))
                 continue
@@ -147,31 +154,8 @@ def _encoded(
             for step, _ in zip(steps, pool.map(_encode, steps), strict=True):
                 progress(start + min(step + _TEXTS_PER_STEP, len(texts)))
             if len(queries) > size:  # a small index is not worth the files
-                _write_part(path, rows)
+                parts.keep_vectors(encoder.name, texts, rows)
     return vectors
-
-
-def _digest(name: str, texts: Sequence[str]) -> str:
-    digest = hashlib.sha256(name.encode())
-    for text in texts:
-        digest.update(b"\0" + text.encode())
-    return digest.hexdigest()
-
-
-def _read_part(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
-    try:
-        vectors: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    is_whole = vectors.shape == shape and vectors.dtype == np.float32
-    return vectors if is_whole and np.isfinite(vectors).all() else None
-
-
-def _write_part(path: Path, vectors: NDArray[np.float32]) -> None:
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("wb") as file:
-        np.save(file, vectors)
-    unfinished.replace(path)
 
 
 def _version_in(folder: Path) -> int:

@@ -1,7 +1,7 @@
 """The files of a train-query index: written whole, moved into place, verified before they are loaded.
 
-manifest.json             encoder, dimensions, counts, version, sha256 of the two files it names
-index-DIGEST.hnsw         hnswlib, inner product of unit vectors; row n is line n of
+manifest.json             encoder, dimensions, counts, version, sha256 of the files it names
+index-DIGEST.hnsw         a segment of the graph: hnswlib, inner product of unit vectors; their rows, one after another, are the lines of
 queries-DIGEST.jsonl      the train queries
 journal-DIGEST-VERSION.bin what changed since, of that index at that version (journal.py)
 """
@@ -12,17 +12,13 @@ import hashlib
 import tempfile
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import hnswlib
-from pydantic import ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
-from services.mapping.train_query_index import (
-    DEFAULT_EF,
-    HnswParameters,
-    TrainQueryIndex,
-    check_split,
-)
+from services.mapping.query_list import QueryList
+from services.mapping.segmented_graph import HnswParameters, SegmentedGraph
+from services.mapping.train_query_index import DEFAULT_EF, TrainQueryIndex, train_only
 from shared.contracts.base import Contract
 from shared.dataset import read_queries, write_rows
 from shared.disk import flush
@@ -39,10 +35,16 @@ class FileEntry(Contract):
     sha256: str
 
 
+def _listed(graph: object) -> object:
+    """Take the one graph of format 1 as its only segment."""
+    return graph if isinstance(graph, list) else [graph]
+
+
 class IndexManifest(Contract):
     """`manifest.json`; replacing it is what replaces the index."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 2
+    """In format 1 the graph is one segment; it is read still."""
     encoder: str
     dimensions: int
     train_queries: int
@@ -57,13 +59,24 @@ class IndexManifest(Contract):
     """What mapped when it was written."""
     has_journal: bool = False
     """Whether its journal was written with it, be it empty: then one that is not there was lost."""
-    index: FileEntry
+    index: Annotated[list[FileEntry], BeforeValidator(_listed), Field(min_length=1)]
+    """Segments, in order."""
     queries: FileEntry
+
+    @property
+    def files(self) -> list[FileEntry]:
+        """Return what is verified before it is loaded."""
+        return [*self.index, self.queries]
 
     @property
     def journal(self) -> str:
         """Return the name of the journal of what changed since: of this index as it was at this version."""
-        return f"journal-{self.index.sha256[:12]}-{self.version}.bin"
+        return f"journal-{self.index[0].sha256[:12]}-{self.version}.bin"
+
+    @property
+    def names(self) -> set[str]:
+        """Return the names of all files but the manifest itself."""
+        return {*(entry.name for entry in self.files), self.journal}
 
 
 def next_version(after: int) -> int:
@@ -111,8 +124,12 @@ def save_index(
     folder.mkdir(parents=True, exist_ok=True)
     replaced = _files_of(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as scratch:
-        new_graph, new_queries = Path(scratch) / "index.hnsw", Path(scratch) / "queries.jsonl"
-        index.graph.save_index(str(new_graph))
+        segments = []
+        for segment in index.graph.segments:
+            new_segment = Path(scratch) / "index.hnsw"
+            segment.save_index(str(new_segment))
+            segments.append(move_in(new_segment, folder))
+        new_queries = Path(scratch) / "queries.jsonl"
         write_rows(new_queries, index.queries)
         manifest = IndexManifest(
             encoder=index.encoder,
@@ -125,7 +142,7 @@ def save_index(
             version=index.version,
             policy=policy,
             has_journal=True,
-            index=move_in(new_graph, folder),
+            index=segments,
             queries=move_in(new_queries, folder),
         )
         new_journal = Path(scratch) / "journal.bin"
@@ -135,7 +152,7 @@ def save_index(
         new_manifest.write_text(manifest.model_dump_json(indent=2) + "\n")
         _move(new_manifest, folder / MANIFEST)
         flush(folder)
-    for name in replaced - {manifest.index.name, manifest.queries.name, manifest.journal}:
+    for name in replaced - manifest.names:
         (folder / name).unlink(missing_ok=True)
     return manifest
 
@@ -162,22 +179,19 @@ def load_index(
             f"{folder}: built with {manifest.encoder} ({manifest.dimensions} dimensions), but "
             f"the encoder is {encoder} ({dimensions}); run `{BUILD_COMMAND}` again"
         )
-    for entry in (manifest.index, manifest.queries):
+    for entry in manifest.files:
         verify(folder, entry)
-    queries = list(read_queries(folder / manifest.queries.name))
-    check_split(queries)
-    graph = hnswlib.Index(space="ip", dim=dimensions)
-    graph.load_index(str(folder / manifest.index.name))
-    if not len(queries) == manifest.train_queries == graph.get_current_count():
+    queries = QueryList.of(train_only(read_queries(folder / manifest.queries.name)))
+    graph = SegmentedGraph.load([folder / entry.name for entry in manifest.index], dimensions)
+    if not len(queries) == manifest.train_queries == len(graph):
         raise Damaged(
             f"{folder}: the manifest says {manifest.train_queries} train queries, the list has "
-            f"{len(queries)}, the graph {graph.get_current_count()}"
+            f"{len(queries)}, the graph {len(graph)}"
         )
     return TrainQueryIndex(
         graph,
         queries,
         encoder=encoder,
-        dimensions=dimensions,
         parameters=HnswParameters(manifest.m, manifest.ef_construction),
         ef=max(ef or 0, manifest.ef or 0) or DEFAULT_EF,
         version=manifest.version,
@@ -205,10 +219,9 @@ def verify(folder: Path, entry: FileEntry) -> None:
 def _files_of(folder: Path) -> set[str]:
     """Return the files of the index that is in `folder`; none if there is none or it is damaged."""
     try:
-        manifest = read_manifest(folder)
+        return read_manifest(folder).names
     except (NotFound, Damaged):
         return set()
-    return {manifest.index.name, manifest.queries.name, manifest.journal}
 
 
 def _move(file: Path, target: Path) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import structlog
 
-from services.mapping.index_builder import beside, recall_above_tau
 from services.mapping.metrics import MappingMetrics
+from services.mapping.recall import beside, recall_above_tau
 from services.mapping.serving import ServedMapping
 from shared.errors import SkimError
 
 _SAMPLE = 32
-"""Train queries looked from, each compared with all others."""
+"""Texts looked from, each compared with all train queries."""
 _log = structlog.get_logger()
 
 
@@ -40,9 +40,15 @@ async def watch(
 
 
 def measure(served: ServedMapping, metrics: MappingMetrics, *, seed: int = 0) -> None:
-    """Set the gauges of the index; other train queries are sampled with another seed."""
+    """Set the gauges of the index.
+
+    What was mapped last looks for its neighbours; until enough was, vectors between the train queries do, others with another
+    seed.
+    """
     index = served.mapper.index
     metrics.train_queries.set(len(index))
     metrics.index_version_seconds.set(index.version / 1e6)
-    vectors = beside(index.sample(_SAMPLE, seed), _SAMPLE)
+    vectors = served.encoder.latest(_SAMPLE)
+    if len(vectors) < _SAMPLE:
+        vectors = beside(index.sample(_SAMPLE, seed), _SAMPLE)
     metrics.recall.set(recall_above_tau(index, vectors, k=served.mapper.rule.neighbours))

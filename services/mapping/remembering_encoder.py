@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,17 @@ class RememberingEncoder:
     def dimensions(self) -> int:
         """Return the length of the vectors."""
         return self._encoder.dimensions
+
+    def latest(self, size: int, *, max_tokens: int = 32) -> NDArray[np.float32]:
+        """Return (at most `size`, dimensions) vectors of the texts of that length that were asked for last."""
+        with self._lock:
+            of_length = (
+                vector
+                for (_, length), vector in reversed(self._known.items())
+                if length == max_tokens
+            )
+            vectors = list(islice(of_length, size))
+        return np.stack(vectors) if vectors else np.empty((0, self.dimensions), dtype=np.float32)
 
     def encode(
         self, texts: Sequence[str], *, max_tokens: int = 32, batch_size: int = 1

@@ -28,6 +28,8 @@ class ServedMapping:
 
     mapper: QueryMapper
     train_queries: TrainQueries
+    encoder: RememberingEncoder
+    """The mapper's; knows what was asked."""
 
 
 def open_mapping(models: Path, folder: Path, settings: MappingSettings) -> ServedMapping:
@@ -47,18 +49,18 @@ def serve_index(folder: Path, encoder: TextEncoder, settings: MappingSettings) -
 
     Without a calibration, or with `rule` set to the preset, the paper's preset decides.
     """
-    encoder = RememberingEncoder(encoder, settings.remembered_texts)
+    remembering = RememberingEncoder(encoder, settings.remembered_texts)
     upkeep = Upkeep(settings.recent_queries, settings.deleted_share, settings.remembered_changes)
-    train_queries = TrainQueries.load(folder, encoder, ef=settings.ef, upkeep=upkeep)
+    train_queries = TrainQueries.load(folder, remembering, ef=settings.ef, upkeep=upkeep)
     preset = preset_of(settings)
     rule: MappingRule = preset
     if settings.rule == "calibrated":
         found = read_calibration(folder, encoder.name, encoder.dimensions)
         if found is not None:
-            rule = CalibratedRule(*found, _scorers(folder, encoder, train_queries, found))
-    mapper = QueryMapper(encoder, train_queries.index, rule, preset)
+            rule = CalibratedRule(*found, _scorers(folder, remembering, train_queries, found))
+    mapper = QueryMapper(remembering, train_queries.index, rule, preset)
     train_queries.note_policy(mapper.policy)
-    return ServedMapping(mapper, train_queries)
+    return ServedMapping(mapper, train_queries, remembering)
 
 
 def _scorers(

@@ -35,8 +35,9 @@ class MappingSettings(ServerSettings):
     """Links of a train query in the graph; about 8 bytes each. Takes effect when the index is built."""
     ef_construction: int = Field(default=200, ge=10)
     """Neighbours kept while the index is built; more is a better graph and a longer build."""
-    ef: int = Field(default=128, ge=10)
-    """Neighbours kept while searching; more is a better and slower search."""
+    ef: int | None = Field(default=None, ge=10)
+    """Neighbours kept while searching, at least; more is a better and slower search. If unset, as many as the build measured that it
+    takes."""
     recent_queries: int = Field(default=10_000, ge=1)
     """Train queries put since the graph was built that start its building anew; they are compared one by one."""
     deleted_share: float = Field(default=0.2, gt=0, le=1)

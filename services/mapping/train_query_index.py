@@ -2,52 +2,43 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
+from services.mapping.query_list import QueryList
+from services.mapping.segmented_graph import (
+    Found,
+    HnswParameters,
+    Kept,
+    SegmentedGraph,
+    Vectors,
+    in_order,
+)
 from shared.dataset import Query
 from shared.errors import InvalidInput
 
-_SEED = 1
-_ROWS_PER_STEP, _ROWS_INSERTED = 1_024, 2_048
+_ROWS_PER_STEP = 1_024
+DEFAULT_PARAMETERS = HnswParameters()
+DEFAULT_EF = 128
+_EF_OF_SEVERAL = 64
+"""Where there are several segments each has few of the neighbours: less will do to begin with."""
 
-Vectors = NDArray[np.float32]
-"""(any, dimensions) float32 unit vectors."""
 Progress = Callable[[int, int], None]
 """Called with the train queries done so far and their total."""
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Positions and cosines, nearest first."""
-
-
-@dataclass(frozen=True)
-class HnswParameters:
-    """What fixes the graph: more of either is a better graph and a slower, larger one."""
-
-    m: int = 16
-    ef_construction: int = 200
-
-
-DEFAULT_PARAMETERS = HnswParameters()
-REPRODUCIBLE_ROWS = 50_000
-"""Up to so many train queries a graph is built on one core: the same queries, the same graph and labels.
-Threads that insert at once race, and now and then leave a row that its own vector does not find."""
-DEFAULT_EF = 128
 
 
 @dataclass(frozen=True)
 class _State:
     """One consistent view. Searches take it once; a change makes another and leaves this one as it is."""
 
-    graph: hnswlib.Index
-    """Its labels are the first positions."""
-    queries: Sequence[Query]
+    graph: SegmentedGraph
+    """Its rows are the first positions."""
+    queries: QueryList
     """Of the graph."""
     recent: Sequence[Query]
     """Put since; their positions follow."""
@@ -63,12 +54,15 @@ class _State:
         size = len(self.queries)
         return self.queries[position] if position < size else self.recent[position - size]
 
+    def live_queries(self) -> QueryList:
+        rows = np.flatnonzero(~self.is_deleted).tolist()
+        return QueryList.of(self.query(row) for row in rows)
+
     def vectors(self, positions: NDArray[np.int64]) -> Vectors:
         size = len(self.queries)
         in_graph = positions < size
-        vectors = np.empty((len(positions), self.graph.dim), dtype=np.float32)
-        if in_graph.any():
-            vectors[in_graph] = self.graph.get_items(positions[in_graph], return_type="numpy")
+        vectors = np.empty((len(positions), self.graph.dimensions), dtype=np.float32)
+        vectors[in_graph] = self.graph.vectors(positions[in_graph])
         vectors[~in_graph] = self.recent_vectors[positions[~in_graph] - size]
         return vectors
 
@@ -79,10 +73,9 @@ class TrainQueryIndex:
     What is put is searched exactly until the graph is built anew (`compacted`), what is deleted is passed over.
 
     Args:
-        graph: a filled hnswlib index whose labels are positions in `queries`.
+        graph: of the vectors of `queries`, in their order.
         queries: the train queries, at least one, each id once.
         encoder: name of the encoder of the vectors.
-        dimensions: length of the vectors.
         parameters: how the graph was built.
         ef: neighbours kept while searching; more is a better and slower search.
         version: see there.
@@ -90,27 +83,26 @@ class TrainQueryIndex:
 
     def __init__(
         self,
-        graph: hnswlib.Index,
-        queries: Sequence[Query],
+        graph: SegmentedGraph,
+        queries: QueryList,
         *,
         encoder: str,
-        dimensions: int,
         parameters: HnswParameters,
         ef: int = DEFAULT_EF,
         version: int = 0,
     ) -> None:
         self.encoder = encoder
-        self.dimensions = dimensions
+        self.dimensions = graph.dimensions
         self.parameters = parameters
         self.ef = ef
         graph.set_ef(ef)
         self._changing = threading.Lock()
-        self._positions = {query.id: position for position, query in enumerate(queries)}
+        self._positions = {query_id: position for position, query_id in enumerate(queries.ids)}
         self._state = _State(
             graph,
             queries,
             (),
-            np.empty((0, dimensions), dtype=np.float32),
+            np.empty((0, graph.dimensions), dtype=np.float32),
             np.zeros(len(queries), dtype=np.bool_),
             version,
         )
@@ -125,13 +117,12 @@ class TrainQueryIndex:
         return self._state.version
 
     @property
-    def queries(self) -> list[Query]:
+    def queries(self) -> QueryList:
         """Return the train queries there are, by position."""
-        state = self._state
-        return [state.query(int(row)) for row in np.flatnonzero(~state.is_deleted)]
+        return self._state.live_queries()
 
     @property
-    def graph(self) -> hnswlib.Index:
+    def graph(self) -> SegmentedGraph:
         """Return the graph, without what was put since it was built and with what was deleted."""
         return self._state.graph
 
@@ -149,10 +140,11 @@ class TrainQueryIndex:
         *,
         encoder: str,
         parameters: HnswParameters = DEFAULT_PARAMETERS,
-        ef: int = DEFAULT_EF,
+        ef: int | None = None,
         threads: int | None = None,
         version: int = 0,
         progress: Progress | None = None,
+        kept: Kept | None = None,
     ) -> Self:
         """Build the graph in memory.
 
@@ -161,42 +153,36 @@ class TrainQueryIndex:
             vectors: (queries, dimensions) float32 unit vectors.
             encoder: name of the encoder that made them.
             parameters: of the graph.
-            ef: neighbours kept while searching.
-            threads: cores to build with. If absent, 1 up to `REPRODUCIBLE_ROWS`, above that all.
+            ef: neighbours kept while searching; if absent, what is usual.
+            threads: cores to build with; all if absent.
             version: of these train queries.
             progress: told how many are in the graph.
+            kept: see `SegmentedGraph.build`.
 
         Raises:
             InvalidInput: no queries, one that is not of the train split, an id twice, or vectors that do not fit.
         """
         check_split(queries)
-        if len(by_id(queries)) < len(queries):
+        if len({query.id for query in queries}) < len(queries):
+            by_id(queries)  # names the two texts of an id
             raise InvalidInput("a train query id occurs twice")
         dimensions = vectors.shape[-1]
         _check_vectors(vectors, dimensions)
         if len(vectors) != len(queries):
             raise InvalidInput(f"{len(vectors)} vectors for {len(queries)} train queries")
-        graph = hnswlib.Index(space="ip", dim=dimensions)
-        graph.init_index(
-            max_elements=len(queries),
-            M=parameters.m,
-            ef_construction=parameters.ef_construction,
-            random_seed=_SEED,
+        graph = SegmentedGraph.build(
+            vectors,
+            parameters,
+            threads=threads,
+            tell=lambda rows: progress(rows, len(queries)) if progress is not None else None,
+            kept=kept,
         )
-        if threads is None:
-            threads = 1 if len(queries) <= REPRODUCIBLE_ROWS else os.cpu_count() or 1
-        for start in range(0, len(queries), _ROWS_INSERTED):
-            rows = np.arange(start, min(start + _ROWS_INSERTED, len(queries)))
-            graph.add_items(vectors[rows], rows, num_threads=threads)
-            if progress is not None:
-                progress(int(rows[-1]) + 1, len(queries))
         return cls(
             graph,
-            queries,
+            QueryList.of(queries),
             encoder=encoder,
-            dimensions=dimensions,
             parameters=parameters,
-            ef=ef,
+            ef=ef or (DEFAULT_EF if len(graph.segments) == 1 else _EF_OF_SEVERAL),
             version=version,
         )
 
@@ -274,7 +260,7 @@ class TrainQueryIndex:
         def _rebuild() -> TrainQueryIndex:
             rows = np.flatnonzero(~state.is_deleted)
             return TrainQueryIndex.build(
-                [state.query(int(row)) for row in rows],
+                state.live_queries(),
                 state.vectors(rows),
                 encoder=self.encoder,
                 parameters=self.parameters,
@@ -344,11 +330,10 @@ class TrainQueryIndex:
         asked = wanted
         while True:  # rows that were deleted take places: ask for more until enough are left
             try:
-                labels, distances = state.graph.knn_query(vectors, k=asked, num_threads=1)
-            except RuntimeError:  # the graph reaches fewer rows from its entry point
+                positions, cosines = state.graph.search(vectors, asked)
+            except RuntimeError:  # a graph reaches fewer rows from its entry point
                 return self._search_exactly(state, vectors, k)
-            positions = labels.astype(np.int64)
-            cosines = np.where(in_graph[positions], -np.inf, 1 - distances).astype(np.float32)
+            cosines = np.where(in_graph[positions], np.float32(-np.inf), cosines)
             if asked == size or (np.isfinite(cosines).sum(axis=1) >= wanted).all():
                 break
             asked = min(2 * asked, size)
@@ -356,23 +341,26 @@ class TrainQueryIndex:
             recent = _recent_cosines(state, vectors)
             rows = np.broadcast_to(np.arange(size, size + recent.shape[1]), recent.shape)
             positions, cosines = np.hstack([positions, rows]), np.hstack([cosines, recent])
-        positions, cosines = _in_order(positions, cosines)
-        return positions[:, :k], cosines[:, :k]
+        positions, cosines = in_order(positions, cosines)
+        return positions[:, :k], cosines[:, :k].clip(-1, 1)
 
     def _search_exactly(self, state: _State, vectors: Vectors, k: int) -> Found:
         k = self._checked(state, vectors, k)
-        positions = np.empty((len(vectors), 0), dtype=np.int64)
-        cosines = np.empty((len(vectors), 0), dtype=np.float32)
+        positions = np.full((len(vectors), k), -1, dtype=np.int64)
+        cosines = np.full((len(vectors), k), -np.inf, dtype=np.float32)
         live = np.flatnonzero(~state.is_deleted)
-        for start in range(0, len(live), _ROWS_PER_STEP):
+        for start in range(0, len(live), _ROWS_PER_STEP) if k else ():
             rows = live[start : start + _ROWS_PER_STEP]
             step = vectors @ state.vectors(rows).T
-            positions, cosines = _in_order(
-                np.hstack([positions, np.broadcast_to(rows, step.shape)]),
-                np.hstack([cosines, step]),
+            is_nearer = (step > cosines[:, -1:]).any(axis=1)
+            of_step = np.broadcast_to(rows, step.shape)
+            merged, merged_cosines = in_order(
+                np.hstack([positions[is_nearer], of_step[is_nearer]]),
+                np.hstack([cosines[is_nearer], step[is_nearer]]),
             )
-            positions, cosines = positions[:, :k], cosines[:, :k]
-        return positions, cosines
+            positions[is_nearer] = merged[:, :k]
+            cosines[is_nearer] = merged_cosines[:, :k]
+        return positions, cosines.clip(-1, 1)
 
     def _position(self, state: _State, query_id: str) -> int | None:
         """Return where a train query stands in a view that may be a moment older than the positions."""
@@ -392,11 +380,18 @@ def check_split(queries: Sequence[Query]) -> None:
     """Raise `InvalidInput` unless there are queries and all are of the train split."""
     if not queries:
         raise InvalidInput("no train queries: expected at least one query with split 'train'")
+    for _ in train_only(queries):
+        pass
+
+
+def train_only(queries: Iterable[Query]) -> Iterator[Query]:
+    """Yield the queries; raise `InvalidInput` at one that is not of the train split."""
     for query in queries:
         if query.split != "train":
             raise InvalidInput(
                 f"query {query.id!r} is of split {query.split!r}; only train queries are mapped to"
             )
+        yield query
 
 
 def by_id(queries: Sequence[Query]) -> Mapping[str, Query]:
@@ -426,10 +421,3 @@ def _check_vectors(vectors: Vectors, dimensions: int) -> None:
         raise InvalidInput(f"vectors of shape {vectors.shape}, expected (any, {dimensions})")
     if not np.isfinite(vectors).all():
         raise InvalidInput("vectors hold NaN or infinity")
-
-
-def _in_order(positions: NDArray[np.int64], cosines: NDArray[np.float32]) -> Found:
-    """Sort each row by falling cosine, then by position."""
-    order = np.lexsort((positions, -cosines))
-    sorted_cosines = np.take_along_axis(cosines, order, axis=1).clip(-1, 1)
-    return np.take_along_axis(positions, order, axis=1), sorted_cosines.astype(np.float32)

@@ -138,7 +138,7 @@ def test_reload_serves_the_index_that_was_built_meanwhile(
 def test_a_damaged_index_leaves_the_served_one_in_place(
     client: TestClient, tmp_path: Path
 ) -> None:
-    (tmp_path / read_manifest(tmp_path).index.name).write_bytes(b"not an index")
+    (tmp_path / read_manifest(tmp_path).index[0].name).write_bytes(b"not an index")
 
     answer = client.post("/v1/index:reload")
 

@@ -1,11 +1,16 @@
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from loadtests.vectors import clustered
-from services.mapping.index_builder import build_index, recall_above_tau, widen
+from services.mapping.index_builder import build_index
 from services.mapping.index_files import load_index, read_manifest
-from services.mapping.train_query_index import HnswParameters, TrainQueryIndex
+from services.mapping.recall import beside, recall_above_tau, widen
+from services.mapping.segmented_graph import HnswParameters
+from services.mapping.train_query_index import TrainQueryIndex
 from shared.dataset import Query
 from shared.errors import InvalidInput
 from tests.support.encoders import BagOfWordsEncoder
@@ -49,7 +54,7 @@ def test_a_build_that_was_killed_goes_on_with_what_is_encoded(tmp_path: Path) ->
     build_index(queries, encoder, tmp_path, lambda *_: None, parameters=few)
 
     assert sum(map(len, encoder.calls)) == 9_000 - 8_192
-    assert not (tmp_path / ".encoded").exists()
+    assert not (tmp_path / ".parts").exists()
     [(_, cosine)] = load_index(tmp_path, encoder=encoder.name, dimensions=64).nearest(
         encoder.encode(["thing 17"]), 1
     )[0]
@@ -64,11 +69,48 @@ def test_the_search_is_widened_until_what_is_near_finds_its_neighbours() -> None
     )
     before = recall_above_tau(index, vectors[:200])
 
-    recall = widen(index, vectors)
+    recall = widen(index, beside(vectors, 200))
 
     assert recall >= 0.99 or index.ef >= 1_024
     assert index.ef > 10
     assert recall_above_tau(index, vectors[:200]) > before
+
+
+def test_synthetic_queries_decide_how_widely_is_searched(tmp_path: Path) -> None:
+    """The graph is poor: what is in it is found at once, texts of another kind are not."""
+    near = clustered(3_000, 32)
+    encoder = _Lookup({"near": near, "far": beside(near, 300)})
+    queries = [Query(id=str(row), text=f"near {row}") for row in range(3_000)]
+    poor = HnswParameters(m=3, ef_construction=10)
+
+    def ef_by(written: list[str]) -> int:
+        build_index(queries, encoder, tmp_path, lambda *_: None, parameters=poor, written=written)
+        return read_manifest(tmp_path).ef or 0
+
+    by_own_texts = ef_by([query.text for query in queries])
+    far = [f"far {row}" for row in range(300)]
+    by_far_texts = ef_by(far)
+
+    index = load_index(tmp_path, encoder=encoder.name, dimensions=32)
+    assert index.ef == by_far_texts > by_own_texts
+    assert recall_above_tau(index, encoder.encode(far), tau=0.6) >= 0.99
+
+
+def test_where_no_search_finds_enough_the_graph_is_built_with_more_links(tmp_path: Path) -> None:
+    encoder = _Lookup({"near": clustered(2_000, 16, clusters=20, noise=0.0)})
+    queries = [Query(id=str(row), text=f"near {row}") for row in range(2_000)]
+
+    index = build_index(
+        queries,
+        encoder,
+        tmp_path,
+        lambda *_: None,
+        parameters=HnswParameters(m=2, ef_construction=10),
+        written=["near 1", "near 700"],
+    )
+
+    assert index.parameters.m > 2
+    assert read_manifest(tmp_path).m == index.parameters.m
 
 
 def test_a_version_grows_from_build_to_build(tmp_path: Path) -> None:
@@ -88,3 +130,19 @@ def test_a_test_query_stops_the_build_before_anything_is_written(tmp_path: Path)
         build_index(queries, BagOfWordsEncoder(), tmp_path / "mapping", lambda *_: None)
 
     assert not (tmp_path / "mapping").exists()
+
+
+class _Lookup:
+    """Encodes "KIND ROW" as a row of the vectors of that kind."""
+
+    name = "lookup"
+
+    def __init__(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+        self._vectors = vectors
+        self.dimensions = next(iter(vectors.values())).shape[1]
+
+    def encode(
+        self, texts: Sequence[str], *, max_tokens: int = 32, batch_size: int = 32
+    ) -> NDArray[np.float32]:
+        pairs = [text.split() for text in texts]
+        return np.stack([self._vectors[kind][int(row)] for kind, row in pairs])

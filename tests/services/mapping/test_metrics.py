@@ -1,16 +1,19 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
+from services.mapping import recall_canary
 from services.mapping.app import build_app
 from services.mapping.index_builder import build_index
 from services.mapping.metrics import MappingMetrics
 from services.mapping.recall_canary import measure
 from services.mapping.serving import serve_index
 from services.mapping.settings import MappingSettings
+from shared.contracts.mapping import MapDocument
 from shared.dataset import Query
 from tests.support.encoders import BagOfWordsEncoder
 
@@ -69,6 +72,27 @@ def test_the_canary_says_what_the_index_finds(folder: Path) -> None:
     assert math.isnan(before)
     assert registry.get_sample_value("skim_mapping_index_recall") == 1
     assert registry.get_sample_value("skim_mapping_train_queries") == 2
+
+
+def test_the_canary_looks_from_what_was_mapped_last(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve_index(folder, BagOfWordsEncoder(), SETTINGS)
+    asked = [f"wine {number}" for number in range(40)]
+    served.mapper.encoder.encode(["a description of a document"], max_tokens=128)
+    served.mapper.map([MapDocument(document_id="d", queries=asked)])
+    looked: list[np.ndarray] = []
+    monkeypatch.setattr(
+        recall_canary,
+        "recall_above_tau",
+        lambda index, vectors, k: looked.append(vectors) or 0.75,
+    )
+
+    registry = CollectorRegistry()
+    measure(served, MappingMetrics(registry))
+
+    assert np.array_equal(looked[0], BagOfWordsEncoder().encode(asked[:7:-1]))
+    assert registry.get_sample_value("skim_mapping_index_recall") == 0.75
 
 
 def test_the_canary_measures_once_the_service_runs(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.mapping import index_files
+from services.mapping import index_files, segmented_graph
 from services.mapping import train_queries as module
 from services.mapping.index_builder import build_index
 from services.mapping.index_files import read_manifest
@@ -28,7 +28,9 @@ def query(name: str, text: str | None = None) -> Query:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the folder of an index of three segments."""
+    monkeypatch.setattr(segmented_graph, "ROWS_PER_SEGMENT", 10)
     queries = [query(f"q{number}") for number in range(30)]
     build_index(queries, ENCODER, tmp_path / "mapping", lambda *_: None)
     return tmp_path / "mapping"
@@ -155,8 +157,9 @@ def test_a_compaction_keeps_everything_and_the_history(folder: Path) -> None:
     assert not train_queries.needs_compaction
     for each in (train_queries, opened(folder)):
         assert (texts(each), each.changes(start)) == (before, changes)
-    assert read_manifest(folder).train_queries == 35
-    assert len(list(folder.iterdir())) == 4
+    manifest = read_manifest(folder)
+    assert (manifest.train_queries, len(manifest.index)) == (35, 4)
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", *manifest.names}
     train_queries.put([query("later")])
     assert opened(folder).changes(start).added[-1] == "later"
 
@@ -344,7 +347,8 @@ def test_a_damaged_file_is_refused_wherever_it_is_damaged(
     opened(folder).put([query("first")])
     opened(folder).put([query("second")])
     manifest = read_manifest(folder)
-    name = manifest.journal if part == "journal" else getattr(manifest, part).name
+    names = {"index": manifest.index[1].name, "queries": manifest.queries.name}
+    name = names.get(part, manifest.journal)
     path = folder / name
     content = bytearray(path.read_bytes())
     at = min(int(place * len(content)), len(content) - 1)

@@ -192,7 +192,7 @@ def test_a_damaged_index_leaves_the_served_one_in_place(
     put(client, {"id": "boat", "text": "boat"})
     manifest = read_manifest(folder)
     names = {
-        "index": manifest.index.name,
+        "index": manifest.index[0].name,
         "queries": manifest.queries.name,
         "journal": manifest.journal,
     }

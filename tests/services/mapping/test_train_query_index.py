@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,8 @@ from numpy.typing import NDArray
 
 from loadtests.vectors import clustered
 from services.mapping.index_files import load_index, read_manifest, save_index
-from services.mapping.train_query_index import HnswParameters, TrainQueryIndex
+from services.mapping.segmented_graph import HnswParameters
+from services.mapping.train_query_index import TrainQueryIndex
 from shared.dataset import Query
 from shared.errors import Conflict, Damaged, InvalidInput, NotFound
 
@@ -139,10 +141,25 @@ def test_no_index_says_what_to_run(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_an_index_of_format_1_is_one_segment(tmp_path: Path) -> None:
+    saved, asked = build(clustered(200, 16)), clustered(5, 16, seed=9)
+    manifest = save_index(saved, tmp_path).model_dump(mode="json")
+    [graph] = manifest["index"]
+    (tmp_path / "manifest.json").write_text(
+        json.dumps(manifest | {"format_version": 1, "index": graph})
+    )
+
+    loaded = load(tmp_path)
+
+    for before, after in zip(saved.search(asked, 7), loaded.search(asked, 7), strict=True):
+        assert np.array_equal(before, after)
+
+
 @pytest.mark.parametrize("part", ["index", "queries"])
 def test_a_changed_byte_is_found_before_the_file_is_loaded(tmp_path: Path, part: str) -> None:
     save_index(build(clustered(20, 16)), tmp_path)
-    file = tmp_path / getattr(read_manifest(tmp_path), part).name
+    manifest = read_manifest(tmp_path)
+    file = tmp_path / {"index": manifest.index[0], "queries": manifest.queries}[part].name
     file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
 
     with pytest.raises(Damaged, match="sha256"):
@@ -152,7 +169,8 @@ def test_a_changed_byte_is_found_before_the_file_is_loaded(tmp_path: Path, part:
 @pytest.mark.parametrize("part", ["index", "queries"])
 def test_a_missing_file_is_named(tmp_path: Path, part: str) -> None:
     save_index(build(clustered(20, 16)), tmp_path)
-    file = tmp_path / getattr(read_manifest(tmp_path), part).name
+    manifest = read_manifest(tmp_path)
+    file = tmp_path / {"index": manifest.index[0], "queries": manifest.queries}[part].name
     file.unlink()
 
     with pytest.raises(Damaged, match=file.name):
@@ -171,7 +189,7 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
 def test_a_manifest_that_names_a_file_elsewhere_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "mapping"
     save_index(build(clustered(20, 16)), folder)
-    name = read_manifest(folder).index.name
+    name = read_manifest(folder).index[0].name
     (folder / name).rename(tmp_path / name)
     manifest = folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace(name, f"../{name}"))

@@ -1,0 +1,54 @@
+import numpy as np
+
+from loadtests.mapping_texts import like, texts
+from loadtests.mapping_views import rows
+from loadtests.vectors import clustered
+
+
+def test_what_a_build_tunes_by_is_neither_asked_nor_in_the_train_queries() -> None:
+    asked, base, tuning = map(set, texts())
+
+    assert (len(asked), len(base), len(tuning)) == (2_000, 20_000, 500)
+    assert not asked & base
+    assert not tuning & (asked | base)
+
+
+def test_made_vectors_are_of_unit_length_and_hardly_ever_those_they_are_made_of() -> None:
+    base = clustered(200, 16)
+
+    made = like(base, 1_000)
+
+    assert np.allclose(np.linalg.norm(made, axis=1), 1, atol=1e-6)
+    assert ((made @ base.T).max(axis=1) > 1 - 1e-6).mean() < 0.02
+    assert np.array_equal(made, like(base, 1_000))
+
+
+def test_a_row_of_the_views_is_a_mapping_by_a_view() -> None:
+    figures = {
+        "label_precision": 0.25,
+        "label_recall": 0.5,
+        "labels_per_document": 4.0,
+        "empty_cell_recall": 0.4,
+        "largest_hub": 7,
+    }
+    judged = {
+        "documents": 10,
+        "rows": {name: figures for name in ("preset", "calibrated", "chosen", "verified")},
+    }
+
+    table = rows({"general": judged, "fine-tuned": judged})
+
+    assert [(row["mapping"], row["view"]) for row in table] == [
+        (mapping, view)
+        for mapping in ("preset", "calibrated", "chosen")
+        for view in ("general", "fine-tuned")
+    ]
+    assert table[0] == {
+        "mapping": "preset",
+        "view": "general",
+        "documents": 10,
+        "label precision": 0.25,
+        "label recall": 0.5,
+        "labels per document": 4.0,
+        "empty cell recall": 0.4,
+    }
