@@ -68,7 +68,7 @@ class Recipe:
     """
 
     examples: Callable[[list[Example], list[Example], Dataset], list[Example]]
-    settings: FineTuneSettings = SETTINGS
+    settings: FineTuneSettings
 
 
 def _both(answers: list[Example], pages: list[Example], dataset: Dataset) -> list[Example]:
@@ -111,8 +111,8 @@ def _shuffled(answers: list[Example], pages: list[Example], dataset: Dataset) ->
     ]
 
 
-_FIRST = replace(SETTINGS, rank=32, alpha=64, batch_size=16, epochs=1)
-_TWICE = replace(_FIRST, batch_size=32, rows_at_once=32, epochs=2, patience=2)
+_FIRST = replace(SETTINGS, batch_size=16, rows_at_once=16, epochs=1)
+_TWICE = SETTINGS
 RECIPES: dict[str, Recipe] = {
     "both_3": Recipe(_both, replace(_TWICE, epochs=3, patience=3, dropout=0.05)),
     "more_clicks_2": Recipe(_more_clicks, _TWICE),
@@ -263,7 +263,7 @@ class TorchWriter:
     ) -> list[list[list[ScoredLine]]]:
         """Return the scored lines of each sample of each document."""
         written: dict[str, list[list[ScoredLine]]] = {}
-        rows = 2048 if self._device == "cuda" else 32
+        rows = 1024 if self._device == "cuda" else 32
         for batch in _batches(documents, self._prompts, max(1, rows // samples)):
             for document, completions in zip(
                 batch, self._complete(batch, samples, draws=draws), strict=True

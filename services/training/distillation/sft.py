@@ -28,6 +28,7 @@ from services.training.distillation.batches import (
 )
 from services.training.distillation.checkpoint import Checkpoint, load, save
 from services.training.distillation.teacher_data import Example
+from shared.errors import SkimError
 from shared.prompt import PromptTokenizer
 
 Progress = Callable[[int, int, str], None]
@@ -86,6 +87,9 @@ def fine_tune(
         target: receives `adapter_config.json`, `adapter_model.safetensors` and `training.json`.
         settings: hyper-parameters and seed.
         progress: told after every step.
+
+    Raises:
+        SkimError: the held-out loss is not a finite number.
     """
     started = time.monotonic()
     torch.manual_seed(settings.seed)
@@ -128,7 +132,12 @@ class _Run:
         self._fingerprint = _fingerprint(base, rows, held_rows, settings)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model: Any = get_peft_model(  # peft is untyped
-            AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(self._device),
+            AutoModelForCausalLM.from_pretrained(
+                # not torch's fused attention: on a GPU a row's padding, which attends to nothing, is nan there
+                base,
+                dtype=torch.float32,
+                attn_implementation="eager",
+            ).to(self._device),
             LoraConfig(
                 r=settings.rank,
                 lora_alpha=settings.alpha,
@@ -164,7 +173,7 @@ class _Run:
     def train_epoch(self, folder: Path, progress: Progress | None) -> None:
         """Go on to the end of the epoch that is open, and measure it."""
         if not self.losses:
-            self.losses.append(self._held_out_loss())
+            self._measure()
         epoch, done = divmod(self._step, self._steps_an_epoch)
         batches = shuffled_batches(
             self._rows, self._settings.batch_size, f"{self._settings.seed}/{epoch}"
@@ -179,7 +188,7 @@ class _Run:
             ends_epoch = self._step % self._steps_an_epoch == 0
             if self._step % self._settings.checkpoint_steps == 0 and not ends_epoch:
                 self._save(folder)
-        self.losses.append(self._held_out_loss())
+        self._measure()
         if self.losses[-1] == min(self.losses):
             self._best = self._adapter()
         self._save(folder)
@@ -234,6 +243,14 @@ class _Run:
             ignore_index=IGNORED,
             reduction="sum",
         )
+
+    def _measure(self) -> None:
+        loss = self._held_out_loss()
+        if not math.isfinite(loss):
+            raise SkimError(
+                f"the held-out loss is {loss} after step {self._step}: a lower learning rate may help"
+            )
+        self.losses.append(loss)
 
     @torch.no_grad()
     def _held_out_loss(self) -> float:

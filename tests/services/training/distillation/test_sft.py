@@ -1,6 +1,7 @@
 """Fine-tuning and export on a tiny real Llama."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from services.training.distillation.export import export_language_model, merge_a
 from services.training.distillation.sft import FineTuneSettings, _Run, fine_tune
 from services.training.distillation.teacher_data import Example
 from shared.contracts.document import Document
+from shared.errors import SkimError
 from shared.prompt import PromptTokenizer
 from tests.support.tiny_models import write_language_model
 
@@ -192,3 +194,28 @@ def test_training_stops_when_held_out_documents_gain_nothing(tmp_path: Path) -> 
 
     assert len(report.held_out_losses) < 20
     assert len(report.held_out_losses) - 1 == report.best_epoch + 2
+
+
+def test_a_run_whose_loss_is_no_number_leaves_no_adapter(
+    tuned: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Run, "_held_out_loss", lambda run: math.nan if run._step else 1.0)
+    settings = FineTuneSettings(rank=2, batch_size=8, epochs=1)
+
+    with pytest.raises(SkimError, match="loss is nan after step 1"):
+        fine_tune(tuned[0], _examples(8), _examples(4), tmp_path / "adapter", settings)
+
+    assert not (tmp_path / "adapter").exists()
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns_from_rows_of_very_different_lengths(
+    tuned: tuple[Path, Path], tmp_path: Path
+) -> None:
+    long = Document(id="long", title="saw", text="a blade cuts wood " * 40)
+    examples = [*_examples(12), *(Example(long, ["tool"]) for _ in range(4))]
+    settings = FineTuneSettings(rank=4, batch_size=16, epochs=4, patience=4)
+
+    report = fine_tune(tuned[0], examples, examples, tmp_path / "adapter", settings)
+
+    assert report.held_out_losses[-1] < report.held_out_losses[0]
