@@ -162,7 +162,9 @@ class Bench:
         width = self._encoder.transformer.config.hidden_size
         vectors = torch.empty(len(table), width, device=self._team.device)
         for rows in table.batches(np.arange(len(table)), 1_024):
-            vectors[torch.from_numpy(rows).to(self._team.device)] = self._encoder(table.rows(rows))[0]
+            vectors[torch.from_numpy(rows).to(self._team.device)] = self._encoder(
+                table.rows(rows)
+            )[0]
         return vectors.cpu().numpy()
 
 
@@ -260,9 +262,7 @@ def _gains(
     }
 
 
-def _shares(
-    kept: Mapping[Cell, Mapping[str, PerQuery]], cell: Cell
-) -> dict[str, float] | None:
+def _shares(kept: Mapping[Cell, Mapping[str, PerQuery]], cell: Cell) -> dict[str, float] | None:
     """Return how much of the way from clicks to full truth an arm goes, if both were measured before it."""
     clicks, truth = (kept.get(replace(cell, arm=arm)) for arm in ("clicks", "full_truth"))
     if clicks is None or truth is None or cell.arm in ("clicks", "full_truth"):

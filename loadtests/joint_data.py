@@ -111,9 +111,7 @@ def _arrays(
         truth = only_of(only_relevant(dataset.truth), dataset.queries_of(part), positions)
         queries = [query for query in dataset.queries_of(part) if query.id in truth]
         matrix = pair_matrix(queries, positions, truth)
-        arrays |= arrays_of(
-            part, places.of([query.text for query in queries]), {"truth": matrix}
-        )
+        arrays |= arrays_of(part, places.of([query.text for query in queries]), {"truth": matrix})
     written, without = _written(common, folder, split, dataset)
     encoder = CachedEncoder(
         SentenceEncoder(common.models / "encoder", threads=0), common.home / "evaluate" / "vectors"
@@ -124,9 +122,7 @@ def _arrays(
             if _WITH_A_TEACHER in arms
             else np.empty((0, 0), dtype=np.float32)
         )
-        sources = gather(
-            dataset, described, written=written, written_without_metadata=without
-        )
+        sources = gather(dataset, described, written=written, written_without_metadata=without)
         for arm in arms_named(arms):
             is_of_tower = arm.name == _WITH_A_TEACHER
             if arm.learns is None or (tower != _TOWERS[0] and not is_of_tower):

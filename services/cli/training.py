@@ -79,7 +79,8 @@ def train_command(
         typer.Option("--joint", help="Train encoder and classifiers together; for CUDA."),
     ] = False,
     joint_pairs: Annotated[
-        int | None, typer.Option(min=1, help="Pairs that --joint learns from; the default if absent.")
+        int | None,
+        typer.Option(min=1, help="Pairs that --joint learns from; the default if absent."),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where --joint trains.")] = Device.AUTO,
     version: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,

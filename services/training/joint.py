@@ -337,4 +337,3 @@ class JointTraining:
             "seconds": self.seconds,
         }
         save(folder, self._fingerprint, Saved(tensors, facts))
-

@@ -102,7 +102,9 @@ class SiameseEncoder(torch.nn.Module):
             folder.rename(target)
 
     def _vectors(self, tokens: Tokens) -> torch.Tensor:
-        if len(tokens.ids) == 0:  # a process without a share; its parameters get a gradient of zero
+        if (
+            len(tokens.ids) == 0
+        ):  # a process without a share; its parameters get a gradient of zero
             one = tokens.ids.new_ones((1, 1))
             return self._vectors(Tokens(one, one))[:0]
         on_cuda = tokens.ids.device.type == "cuda"

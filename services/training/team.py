@@ -12,7 +12,6 @@ import torch.distributed as dist
 
 from shared.errors import NotFound
 
-
 DeviceName = Literal["auto", "cpu", "cuda"]
 """auto: CUDA where there is one."""
 

@@ -12,8 +12,8 @@ import torch
 from services.training.classifiers import ClassifierSettings, LabelMatrix
 from services.training.guard import GuardSettings
 from services.training.joint import JointTraining, read_lessons
-from services.training.joint_settings import JointSettings
 from services.training.joint_guard import trust
+from services.training.joint_settings import JointSettings
 from services.training.team import Team, joined_team
 from services.training.token_table import TokenTable
 from shared.errors import InvalidInput, NotFound
@@ -47,7 +47,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("source"), layers=2)
 
 
-def training_of(source: Path, settings: JointSettings = SETTINGS, team: Team = ALONE) -> JointTraining:
+def training_of(
+    source: Path, settings: JointSettings = SETTINGS, team: Team = ALONE
+) -> JointTraining:
     lessons = read_lessons(source, QUERIES, LABELS, DOCUMENTS, settings, team.device)
     return JointTraining(lessons, settings, team)
 
@@ -214,9 +216,7 @@ def test_labels_must_fit_the_texts_and_there_must_be_some(source: Path) -> None:
     with pytest.raises(InvalidInput, match=r"\(4, 4\)"):
         read_lessons(source, QUERIES[:2], LABELS, DOCUMENTS, SETTINGS, ALONE.device)
     with pytest.raises(InvalidInput, match="nothing to train on"):
-        read_lessons(
-            source, QUERIES, LabelMatrix(empty, empty), DOCUMENTS, SETTINGS, ALONE.device
-        )
+        read_lessons(source, QUERIES, LabelMatrix(empty, empty), DOCUMENTS, SETTINGS, ALONE.device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-import torch
 import scipy.sparse as sp
+import torch
 
 from services.training.classifiers import LabelMatrix
 from services.training.query_batches import (
