@@ -304,7 +304,7 @@ def _grid(options: Sequence[str]) -> Iterator[tuple[JointSettings, dict[str, flo
 
 def _top(queries: torch.Tensor, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     scores = queries @ torch.from_numpy(vectors).to(queries.device).T
-    return scores.topk(max(_CUTOFFS), dim=1).indices.cpu().numpy()
+    return scores.topk(min(max(_CUTOFFS), len(vectors)), dim=1).indices.cpu().numpy()
 
 
 def _write(
