@@ -288,7 +288,7 @@ def _grid(options: Sequence[str]) -> Iterator[tuple[JointSettings, dict[str, flo
     values = [[float(value) for value in given.split(",")] for _, _, given in named]
     for chosen in itertools.product(*values):
         changed = dict(zip((name for name, _, _ in named), chosen, strict=True))
-        of_head = {
+        of_head: dict[str, Any] = {
             name.removeprefix("classifiers."): value
             for name, value in changed.items()
             if name.startswith("classifiers.")
