@@ -288,7 +288,7 @@ def _grid(options: Sequence[str]) -> Iterator[tuple[JointSettings, dict[str, flo
     values = [[float(value) for value in given.split(",")] for _, _, given in named]
     for chosen in itertools.product(*values):
         changed = dict(zip((name for name, _, _ in named), chosen, strict=True))
-        of_head = {
+        of_head: dict[str, Any] = {
             name.removeprefix("classifiers."): value
             for name, value in changed.items()
             if name.startswith("classifiers.")
@@ -304,7 +304,7 @@ def _grid(options: Sequence[str]) -> Iterator[tuple[JointSettings, dict[str, flo
 
 def _top(queries: torch.Tensor, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     scores = queries @ torch.from_numpy(vectors).to(queries.device).T
-    return scores.topk(max(_CUTOFFS), dim=1).indices.cpu().numpy()
+    return scores.topk(min(max(_CUTOFFS), len(vectors)), dim=1).indices.cpu().numpy()
 
 
 def _write(

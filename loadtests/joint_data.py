@@ -78,7 +78,7 @@ def main() -> None:
     for split in splits:
         dataset = read_dataset(folder, split=None if split == DEFAULT_SPLIT else split)
         write_split(options.target, split, _arrays(common, folder, split, dataset, places, arms))
-    documents = {
+    documents: dict[str, Sequence[str]] = {
         tower: [text_of(document, tower) for document in dataset.documents] for tower in _TOWERS
     }
     texts = Texts(list(places), documents)

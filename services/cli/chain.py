@@ -26,6 +26,7 @@ from shared.settings import CommonSettings
 if TYPE_CHECKING:
     from services.training.arms import Arm
     from services.training.evaluation import EvaluationResult
+    from services.training.team import DeviceName
     from shared.cold_start import Tower
 
 DEFAULT_SPLIT = "new_wordings"
@@ -43,6 +44,8 @@ class ChainSettings:
     """K of logs that are simulated; the folder's own if it says one, else the default."""
     is_fresh: bool = False
     """Whether arms and labels that are cached are ignored."""
+    device: DeviceName | None = None
+    """Where encoders are trained, for the arms that do; None trains none."""
 
 
 class Chain:
@@ -69,7 +72,7 @@ class Chain:
     ) -> None:
         self._folder, self._settings, self._labels = folder, settings, labels
         self._rows, self._rows_without_metadata = rows, rows_without_metadata
-        self._kept = common.home / "evaluate"
+        self._kept, self._models = common.home / "evaluate", common.models
         preset = preset_of(MappingSettings())
         if settings.min_similarity is not None:
             preset = replace(preset, min_similarity=settings.min_similarity)
@@ -157,6 +160,8 @@ class Chain:
         note: str,
     ) -> EvaluationResult:
         from services.training.evaluation import Evaluation, evaluate
+        from services.training.joint_arms import Learner
+        from services.training.model_sources import MINILM, fetch
         from services.training.train import TrainSettings, embed_documents
 
         sources: dict[Tower, Sources] = {}
@@ -172,6 +177,11 @@ class Chain:
                 written=written,
                 written_without_metadata=without,
             )
+        learner = None
+        if self._settings.device is not None:
+            learner = Learner(
+                fetch(MINILM, self._models / "sources"), device=self._settings.device
+            )
         trained, in_all = 0, len(arms) * len(sources)
         with progress_bar_with_note(f"Arms of {split}{note}") as advance_with_note:
 
@@ -182,7 +192,7 @@ class Chain:
                 advance_with_note(round(100 * share), 100 * in_all, arm)
 
             result = evaluate(
-                Evaluation(dataset, self._encoder, TrainSettings(), self._cache),
+                Evaluation(dataset, self._encoder, TrainSettings(), self._cache, learner),
                 sources,
                 split_name=split,
                 arms=arms,

@@ -19,6 +19,7 @@ import typer
 from services.cli.console import out, print_json, progress_bar
 from services.cli.data import data_folder
 from services.cli.generate import generate_to, read_synthetic_queries
+from services.cli.training import Device
 from services.cli.written import WRITTEN, WRITTEN_WITHOUT_METADATA, find_written
 from shared.contracts.document import Document
 from shared.dataset import read_dataset, read_documents, write_dataset, write_lines
@@ -53,6 +54,13 @@ def evaluate_command(
         typer.Option(help="The same, written from titles alone (`skim generate --titles-only`)."),
     ] = None,
     arms: Annotated[str, typer.Option(help="Only these, by commas; all if absent.")] = "",
+    kinds: Annotated[
+        str,
+        typer.Option(
+            help="Models, by commas: classifiers, dual_encoder, joint (the last two: hours on a CPU)."
+        ),
+    ] = "classifiers",
+    device: Annotated[Device, typer.Option(help="Where encoders are trained.")] = Device.AUTO,
     towers: Annotated[
         str, typer.Option(help="What is read of a document: title, metadata or both, by a comma.")
     ] = "title,metadata",
@@ -84,15 +92,19 @@ def evaluate_command(
     What the folder lacks (clicks, labels) is made. Stopped, run it again: trained arms are cached.
     """
     from services.cli.chain import Chain, ChainSettings
-    from services.training.arms import ARMS, OF_EXPOSURE, arms_named
+    from services.training.arms import ARMS, OF_EXPOSURE, arms_named, arms_of_kinds
     from services.training.report import as_json, as_table
     from services.training.stamp import stamp
 
     started = time.monotonic()
-    chosen = arms_named(arms.split(",")) if arms else list(ARMS)
+    chosen = arms_of_kinds(arms_named(arms.split(",")) if arms else list(ARMS), kinds.split(","))
     of_peers = {} if peers is None else _peers(peers)
     settings = ChainSettings(
-        towers=_towers(towers), min_similarity=min_similarity, shown=shown, is_fresh=fresh
+        towers=_towers(towers),
+        min_similarity=min_similarity,
+        shown=shown,
+        is_fresh=fresh,
+        device=device.value if kinds != "classifiers" else None,
     )
     common = CommonSettings()
     if common.metadata_side == "query":

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from services.training import baselines
 from services.training.sources import LogName, Sources
 from services.training.supervision import Supervision
 from shared.cold_start import Tower
 from shared.errors import InvalidInput
+
+Kind = Literal["classifiers", "dual_encoder", "joint"]
+"""What is trained: classifiers over the encoder as it is, the encoder alone, or both together."""
+KINDS: Sequence[Kind] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,18 @@ class Arm:
     """BM25 only: whether synthetic queries are read as part of their documents."""
     rival_of: str = "skim"
     """The arm of ours whose gain over this one is told."""
+    kind: Kind = "classifiers"
 
     @property
     def compared_with(self) -> str:
         """Return the arm its gain is over: clicks only, of the same log."""
-        return "clicks" if self.log == "given" else "clicks_stochastic"
+        clicks = "clicks" if self.log == "given" else "clicks_stochastic"
+        return _of_kind(clicks, self.kind)
+
+    def of_kind(self, kind: Kind) -> Arm:
+        """Return the same supervision for another kind of model."""
+        name, rival_of = (_of_kind(each, kind) for each in (self.name, self.rival_of))
+        return replace(self, name=name, rival_of=rival_of, kind=kind)
 
 
 ARMS: Sequence[Arm] = (
@@ -74,6 +86,21 @@ IN_SHORT = ("zero_shot_title", "zero_shot_metadata", "clicks", "skim", "skim_and
 _BY_NAME: Mapping[str, Arm] = {arm.name: arm for arm in ARMS}
 
 
+def arms_of_kinds(arms: Sequence[Arm], kinds: Sequence[str]) -> list[Arm]:
+    """Return each arm once for each kind, named ARM_KIND but for classifiers; what trains nothing stays one.
+
+    Raises:
+        InvalidInput: there is no such kind.
+    """
+    unknown = sorted(set(kinds) - set(KINDS))
+    if unknown:
+        raise InvalidInput(f"no model kind {unknown[0]!r}; there are {', '.join(KINDS)}")
+    untrained = [arm for arm in arms if arm.learns is None]
+    trained = [arm for arm in arms if arm.learns is not None]
+    chosen = [kind for kind in KINDS if kind in kinds]
+    return [*untrained, *(arm.of_kind(kind) for kind in chosen for arm in trained)]
+
+
 def arms_named(names: Sequence[str]) -> list[Arm]:
     """Return these arms in the order of the table.
 
@@ -84,3 +111,7 @@ def arms_named(names: Sequence[str]) -> list[Arm]:
     if unknown:
         raise InvalidInput(f"no arm {unknown[0]!r}; there are {', '.join(_BY_NAME)}")
     return [arm for arm in ARMS if arm.name in names]
+
+
+def _of_kind(name: str, kind: Kind) -> str:
+    return name if kind == "classifiers" else f"{name}_{kind}"

@@ -17,13 +17,14 @@ from services.training.arm_cache import ArmCache, Ranking
 from services.training.arms import ARMS, Arm
 from services.training.embeddings import CachedEncoder
 from services.training.guard import ExposedSlice, explored, expose
+from services.training.joint_arms import Learner
 from services.training.label_quality import TAUS, LabelQuality, label_quality
 from services.training.labels import count
 from services.training.lexical import Bm25
 from services.training.measurement import Measurement, Row, difference, row_of
 from services.training.metrics import CUTOFFS, PerQuery
 from services.training.sources import Sources, needed
-from services.training.supervision import positions_of
+from services.training.supervision import Supervision, positions_of
 from services.training.train import (
     TrainSettings,
     documents_sha256,
@@ -79,6 +80,7 @@ class Evaluation:
         encoder: the same for all arms.
         settings: the same for all arms, but for the tower.
         cache: of arms that were trained before.
+        learner: of the arms whose encoder learns; without one these are left out.
 
     Raises:
         InvalidInput: no test query has truth.
@@ -90,12 +92,14 @@ class Evaluation:
         encoder: CachedEncoder,
         settings: TrainSettings,
         cache: ArmCache | None = None,
+        learner: Learner | None = None,
     ) -> None:
         self.measurement = Measurement(dataset)
         self.exposed = exposed_slice(dataset, settings)
         self.encoder = encoder
         self._documents, self._settings = dataset.documents, settings
         self._cache = cache or ArmCache()
+        self._learner = learner
         self._queries = embed_queries(self.measurement.queries, encoder)
         self._fixed = _digest(
             encoder.name,
@@ -121,6 +125,8 @@ class Evaluation:
             vectors = embed_documents(self._documents, self.encoder, settings.tower)
             return Ranking(self._search(vectors), 0.0, time.monotonic() - started)
         supervision = arm.learns(sources.with_log(arm.log))
+        if arm.kind != "classifiers":
+            return self._learned(arm, settings, supervision, tell)
         key = _digest(self._fixed, asdict(settings), supervision.sha256)
         kept = self._cache.get(key)
         if kept is not None:
@@ -135,6 +141,33 @@ class Evaluation:
         )
         ranked = self._search(model.vectors)
         ranking = Ranking(ranked, model.mixing_weight, time.monotonic() - started)
+        self._cache.put(key, ranking)
+        return ranking
+
+    def _learned(
+        self, arm: Arm, settings: TrainSettings, supervision: Supervision, tell: Tell
+    ) -> Ranking:
+        """Return the answers of an arm whose encoder learns, from the cache if it has them."""
+        started = time.monotonic()
+        if self._learner is None:
+            raise NotFound("needs an encoder to train")
+        identity = self._learner.identity(arm.kind, settings.tower)
+        key = _digest(self._fixed, identity, asdict(settings), supervision.sha256)
+        kept = self._cache.get(key)
+        if kept is not None:
+            return kept
+        ranked, weight = self._learner.rank(
+            arm.kind,
+            settings.tower,
+            self._documents,
+            supervision,
+            self.exposed,
+            settings.guard,
+            [query.text for query in self.measurement.queries],
+            max(CUTOFFS),
+            lambda done, total: tell(arm.name, done, total),
+        )
+        ranking = Ranking(ranked, weight, time.monotonic() - started)
         self._cache.put(key, ranking)
         return ranking
 

@@ -166,6 +166,6 @@ def flat_settings(settings: TrainSettings) -> dict[str, str | int | float | bool
                 f"{name}.{inner}": str(setting) if isinstance(setting, (tuple, dict)) else setting
                 for inner, setting in value.items()
             }
-        else:
+        elif value is not None:
             flat[name] = value
     return flat

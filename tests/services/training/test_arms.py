@@ -1,6 +1,6 @@
 import pytest
 
-from services.training.arms import ARMS, IN_SHORT, OF_EXPOSURE, arms_named
+from services.training.arms import ARMS, IN_SHORT, OF_EXPOSURE, arms_named, arms_of_kinds
 from shared.errors import InvalidInput
 
 
@@ -24,3 +24,19 @@ def test_a_gain_is_over_clicks_of_the_same_log() -> None:
 def test_an_unknown_arm_is_refused_by_name() -> None:
     with pytest.raises(InvalidInput, match="'magic'"):
         arms_named(["clicks", "magic"])
+
+
+def test_each_kind_of_model_has_the_arms_that_train_one_and_is_compared_with_its_own() -> None:
+    arms = arms_of_kinds(
+        arms_named(["zero_shot_title", "clicks", "skim_stochastic"]), ["joint", "classifiers"]
+    )
+
+    assert [(arm.name, arm.kind, arm.compared_with, arm.rival_of) for arm in arms] == [
+        ("zero_shot_title", "classifiers", "clicks", "skim"),
+        ("clicks", "classifiers", "clicks", "skim"),
+        ("skim_stochastic", "classifiers", "clicks_stochastic", "skim_stochastic"),
+        ("clicks_joint", "joint", "clicks_joint", "skim_joint"),
+        ("skim_stochastic_joint", "joint", "clicks_stochastic_joint", "skim_stochastic_joint"),
+    ]
+    with pytest.raises(InvalidInput, match="'tower'"):
+        arms_of_kinds(arms, ["tower"])

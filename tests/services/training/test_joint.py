@@ -86,7 +86,8 @@ def margin(similarities: torch.Tensor) -> float:
 
 
 def state_of(training: JointTraining) -> dict[str, torch.Tensor]:
-    return {**training.encoder.trained(), "head": training.head.vectors}
+    trained = {name: each.detach() for name, each in training.encoder.trained().items()}
+    return {**trained, "head": training.head.vectors}
 
 
 def test_embeddings_and_classifiers_both_learn(
