@@ -110,11 +110,11 @@ def _default(value: Any) -> str:  # noqa: ANN401
 def _http() -> Iterator[str]:
     yield "## HTTP"
     yield ""
-    documents = _documents()
+    found = documents()
     shared = set.intersection(
         *(
             set(operation["responses"])
-            for document in documents.values()
+            for document in found.values()
             for _, _, operation in _operations(document)
         )
     )
@@ -123,7 +123,7 @@ def _http() -> Iterator[str]:
         f"`/openapi.json`. Beside what is in the table each request can be answered {' '.join(sorted(shared))}; errors are "
         "RFC 9457 problem+json."
     )
-    for name, document in documents.items():
+    for name, document in found.items():
         yield ""
         yield f"### {name}"
         yield ""
@@ -134,7 +134,7 @@ def _http() -> Iterator[str]:
             yield _operation(method, path, operation, shared)
 
 
-def _documents() -> dict[str, dict[str, Any]]:
+def documents() -> dict[str, dict[str, Any]]:
     """Return the OpenAPI document of each service."""
     found = {}
     with TemporaryDirectory() as home:
