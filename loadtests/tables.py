@@ -58,7 +58,7 @@ def main() -> int:
 def _block(block: re.Match[str], folder: Path) -> str:
     saved = results.read(block["name"], folder)
     source = f"{saved.date}, {saved.machine}, commit {saved.commit}: `{saved.command}`"
-    figures = saved.figures
+    figures: Row | Sequence[Row] = saved.figures
     if block["column"]:
         figures = _chosen(figures, block["column"], block["chosen"].split(","), block["name"])
     return f"{block['open']}{results.markdown_table(figures)}\n\n{source}\n{block['close']}"

@@ -56,6 +56,7 @@ def test_the_guides_do_what_they_say(newcomer: Person) -> None:
     assert gaps
 
 
+@pytest.mark.slow
 def test_keys_are_made_shown_and_taken_back(newcomer: Person) -> None:
     done = newcomer.types(script("keys"))
     (newcomer.home / "keys").unlink()
