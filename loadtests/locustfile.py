@@ -13,12 +13,19 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
+import gevent
 from locust import FastHttpUser, between, events, task
 from locust.env import Environment
 
 from loadtests.limits import Limits, Observed, broken
 from loadtests.queries import DEFAULT, ZipfMix, read_queries
-from shared.contracts.augmentation import FINAL_STATES, DocumentsRequest, Job, JobState
+from shared.contracts.augmentation import (
+    FINAL_STATES,
+    AcceptedJob,
+    DocumentsRequest,
+    Job,
+    JobState,
+)
 from shared.contracts.document import Document
 from shared.dataset import read_documents
 from shared.settings import CommonSettings
@@ -51,6 +58,12 @@ def add_options(parser: ArgumentParser) -> None:
         parser.add_argument(name, type=type(default), default=default, help=meaning)
 
 
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def set_the_clock(**_: object) -> None:
+    """Begin the run time now: the event loop's clock still shows when it was imported, and seconds count from there."""
+    gevent.get_hub().loop.update_now()
+
+
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def judge(environment: Environment, **_: object) -> None:
     """Print each broken limit and make the exit code say so."""
@@ -65,10 +78,11 @@ def judge(environment: Environment, **_: object) -> None:
             jobs.get_response_time_percentile(0.95) / 1000 if jobs.num_requests else None
         ),
     )
+    flows = {each.__name__ for each in environment.user_classes}
     limits = Limits(
         failed_percent=options.max_failed_percent,
-        ads_p99_ms=options.max_ads_p99_ms,
-        job_p95_seconds=options.max_job_p95_seconds,
+        ads_p99_ms=options.max_ads_p99_ms if AdsUser.__name__ in flows else None,
+        job_p95_seconds=options.max_job_p95_seconds if DocumentsUser.__name__ in flows else None,
     )
     lines = broken(observed, limits)
     for line in lines:
@@ -126,7 +140,7 @@ class DocumentsUser(FastHttpUser):  # type: ignore[misc]
         )
         if answer.status_code != 202:
             return
-        job = self._followed(Job.model_validate_json(answer.text), started)
+        job = self._followed(AcceptedJob.model_validate_json(answer.text), started)
         fine = job.state is JobState.DONE
         self.environment.events.request.fire(
             request_type=_JOB_METHOD,

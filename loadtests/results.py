@@ -73,15 +73,19 @@ def read(name: str, folder: Path = FOLDER) -> Results:
         raise Damaged(f"{path}: {error.errors()[0]['msg']}") from error
 
 
+def rows_of(figures: Row | Sequence[Row]) -> Sequence[Row]:
+    """Return rows as they are, and a row a named figure."""
+    if isinstance(figures, Mapping):
+        return [{"figure": name, "value": value} for name, value in figures.items()]
+    return figures
+
+
 def markdown_table(figures: Row | Sequence[Row]) -> str:
     """Return a markdown table: of rows, or of one line a named figure.
 
     A column X with X_low and X_high beside it becomes one, "X (X_low - X_high)".
     """
-    if isinstance(figures, Mapping):
-        rows: Sequence[Row] = [{"figure": name, "value": value} for name, value in figures.items()]
-    else:
-        rows = figures
+    rows = rows_of(figures)
     bounds = {f"{column}_{bound}" for column in rows[0] for bound in ("low", "high")}
     columns = [column for column in rows[0] if column not in bounds]
     lines = [columns, ["---"] * len(columns)]

@@ -1,18 +1,28 @@
-"""Rewrite the tables between `<!-- results:NAME -->` and `<!-- /results -->`: `python -m loadtests.tables`."""
+"""Rewrite the tables between `<!-- results:NAME -->` and `<!-- /results -->`: `python -m loadtests.tables`.
+
+`<!-- results:NAME COLUMN=A,B -->` takes the rows with A or B in a column; named figures are rows of `figure` and `value`.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from loadtests import results
-from shared.errors import SkimError
+from loadtests.results import Row
+from shared.errors import NotFound, SkimError
 
 _ROOT = Path(__file__).parents[1]
-_PAGES = tuple(_ROOT / page for page in ("README.md", "loadtests/README.md", "deploy/README.md"))
+_PAGES = tuple(
+    _ROOT / page
+    for page in ("README.md", "loadtests/README.md", "deploy/README.md", "services/WHY.md")
+)
 _BLOCK = re.compile(
-    r"(?P<open><!-- results:(?P<name>[a-z0-9_-]+) -->\n).*?(?P<close><!-- /results -->)", re.DOTALL
+    r"(?P<open><!-- results:(?P<name>[a-z0-9_-]+)(?: (?P<column>\w+)=(?P<chosen>[\w,-]+))? -->\n)"
+    r".*?(?P<close><!-- /results -->)",
+    re.DOTALL,
 )
 
 
@@ -20,7 +30,7 @@ def rewritten(page: str, folder: Path = results.FOLDER) -> str:
     """Return a markdown page with its tables made from the results in `folder`.
 
     Raises:
-        NotFound: the page names results that were never saved.
+        NotFound: the page names results that were never saved, or rows that are not in them.
         Damaged: a results file has another shape.
     """
     return _BLOCK.sub(lambda block: _block(block, folder), page)
@@ -48,7 +58,21 @@ def main() -> int:
 def _block(block: re.Match[str], folder: Path) -> str:
     saved = results.read(block["name"], folder)
     source = f"{saved.date}, {saved.machine}, commit {saved.commit}: `{saved.command}`"
-    return f"{block['open']}{results.markdown_table(saved.figures)}\n\n{source}\n{block['close']}"
+    figures: Row | Sequence[Row] = saved.figures
+    if block["column"]:
+        figures = _chosen(figures, block["column"], block["chosen"].split(","), block["name"])
+    return f"{block['open']}{results.markdown_table(figures)}\n\n{source}\n{block['close']}"
+
+
+def _chosen(
+    figures: Row | Sequence[Row], column: str, chosen: Sequence[str], name: str
+) -> Sequence[Row]:
+    """Return the rows that have one of the chosen values, in the order they have."""
+    rows = results.rows_of(figures)
+    missing = set(chosen) - {row.get(column) for row in rows}
+    if missing:
+        raise NotFound(f"results {name!r}: no {column} {', '.join(sorted(missing))}")
+    return [row for row in rows if row[column] in chosen]
 
 
 if __name__ == "__main__":

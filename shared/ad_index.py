@@ -85,6 +85,9 @@ class AdIndex(Protocol):
             InvalidInput: the queries have another dimension, or k is below 1.
         """
 
+    def search_exactly(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> Found:
+        """Return what `search` may approximate, by looking at every ad."""
+
     def vector(self, position: int) -> Vectors:
         """Return the (dimensions,) float32 vector of an ad, as exact as it is stored."""
 
@@ -113,6 +116,24 @@ class FaissIndex:
 
     def search(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> Found:
         """Return scores and ad positions, each (queries, min(k, ads that are allowed)), best first; see `AdIndex`."""
+        return self._search(queries, k, allowed, self._is_graph)
+
+    def search_exactly(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> Found:
+        """Return what `search` may approximate, by looking at every ad; see `AdIndex`."""
+        return self._search(queries, k, allowed, False)
+
+    def vector(self, position: int) -> Vectors:
+        """Return the (dimensions,) float32 vector of an ad, as exact as it is stored."""
+        vector: Vectors = self._storage.reconstruct(position)
+        return vector
+
+    def save(self, path: Path) -> None:
+        """Write the index, without its card."""
+        faiss.write_index(self.index, str(path))
+
+    def _search(
+        self, queries: Vectors, k: int, allowed: Allowed | None, takes_graph: bool
+    ) -> Found:
         if queries.ndim != 2 or queries.shape[1] != self.dimensions:
             raise InvalidInput(
                 f"query vectors of shape {queries.shape}, expected (any, {self.dimensions})"
@@ -128,28 +149,18 @@ class FaissIndex:
         # slower beside other requests.
         faiss.omp_set_num_threads(1 if len(queries) == 1 else os.cpu_count() or 1)
         queries = np.ascontiguousarray(queries)
-        if self._is_graph and not self._is_selective(allowed):
+        if takes_graph and not self._is_selective(allowed):
             found = self._search_graph(queries, k, allowed)
             if (found[1] >= 0).all():  # else the graph did not reach k that are allowed
                 return found
-        return self.search_exactly(queries, k, allowed)
+        return self._scan(queries, k, allowed)
 
-    def search_exactly(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> Found:
-        """Return what `search` may approximate; k is at most the ads that are allowed."""
+    def _scan(self, queries: Vectors, k: int, allowed: Allowed | None) -> Found:
         parameters = None
         if allowed is not None:
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(allowed.bits))
         scores, positions = self._storage.search(queries, k, params=parameters)
         return scores, positions
-
-    def vector(self, position: int) -> Vectors:
-        """Return the (dimensions,) float32 vector of an ad, as exact as it is stored."""
-        vector: Vectors = self._storage.reconstruct(position)
-        return vector
-
-    def save(self, path: Path) -> None:
-        """Write the index, without its card."""
-        faiss.write_index(self.index, str(path))
 
     def _is_selective(self, allowed: Allowed | None) -> bool:
         return allowed is not None and allowed.count <= min(

@@ -21,15 +21,21 @@ class CommonSettings(BaseSettings):
     redis_url: str = "redis://127.0.0.1:6390/0"
     """Where labels, documents and jobs are stored; also the Celery broker."""
     generation_url: str = "http://127.0.0.1:8101"
+    """Where others reach the generation service; `skim up` starts it there."""
     mapping_url: str = "http://127.0.0.1:8102"
+    """Where others reach the mapping service."""
     augmentation_url: str = "http://127.0.0.1:8103"
+    """Where others reach the augmentation service."""
     inference_url: str = "http://127.0.0.1:8100"
+    """Where others reach the inference service."""
     dashboard_url: str = "http://127.0.0.1:8104"
+    """Where `skim up` starts the dashboard, and what it points people to."""
     request_timeout_seconds: float = Field(default=120.0, gt=0)
     """Time-out of one call from service to service (generation is the slow one)."""
     metadata_side: Literal["document", "query"] = "document"
     """Which side of a pair the SLM reads. query: train queries have the metadata, the SLM writes documents' titles."""
     log_level: str = "INFO"
+    """Of the JSON lines that processes log."""
     traces_endpoint: str = Field(
         default="",
         validation_alias=AliasChoices(
@@ -110,5 +116,6 @@ class ServerSettings(BaseSettings):
     host: str = "127.0.0.1"
     """Address to listen on. 0.0.0.0 in a container."""
     port: int = Field(default=8000, ge=1, le=65535)
+    """Port to listen on."""
     max_body_bytes: int = Field(default=8_000_000, gt=0)
     """A larger request body is refused with 413."""

@@ -304,6 +304,20 @@ def documents() -> dict[str, Any]:
             p10=quantile(0.1, "skim_mapping_label_probability"),
         ),
         graph(
+            "Labels that people find right",
+            "percentunit",
+            "Of the labels of now that somebody reviewed, beside the mean probability that the calibration promised.",
+            reviewed="max(skim_augmentation_label_precision)",
+            promised="sum(rate(skim_mapping_label_probability_sum[$__rate_interval]))"
+            " / sum(rate(skim_mapping_label_probability_count[$__rate_interval]))",
+        ),
+        graph(
+            "Reviewed labels",
+            "short",
+            "Labels of now that somebody looked at, by verdict.",
+            **{"{{verdict}}": "max by (verdict) (skim_augmentation_reviewed_labels)"},
+        ),
+        graph(
             "Time of a mapping request",
             "s",
             "99th percentile, waiting for a thread and mapping.",
@@ -350,6 +364,12 @@ def ads() -> dict[str, Any]:
             "percentunit",
             "The promise is 99 of 100.",
             share='1 - slo:error_ratio:rate5m{slo="ads-fast"}',
+        ),
+        graph(
+            "Recall of the index",
+            "percentunit",
+            "Of the bundle's canary queries, measured against a scan of all ads.",
+            **{"{{instance}}": "skim_inference_index_recall"},
         ),
         graph(
             "Open files",

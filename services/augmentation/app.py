@@ -15,6 +15,7 @@ from pydantic import Field
 
 from services.augmentation.ads import AdPublisher
 from services.augmentation.dispatcher import Dispatcher
+from services.augmentation.label_precision import ReviewedLabels
 from services.augmentation.metrics import AugmentationMetrics, StoreCollector
 from services.augmentation.routes.dead_letters import dead_letter_routes
 from services.augmentation.routes.documents import intake_routes, is_upload
@@ -54,10 +55,15 @@ def build_app(
     registry = CollectorRegistry()
     registry.register(StoreCollector(store))
     metrics = AugmentationMetrics(registry)
+    reviewed = ReviewedLabels(store, registry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        seconds = settings.review_seconds
+        counting = asyncio.create_task(reviewed.watch(seconds=seconds)) if seconds else None
         yield
+        if counting is not None:
+            counting.cancel()
 
     async def check_ready(_: FastAPI) -> None:
         await asyncio.to_thread(store.check)

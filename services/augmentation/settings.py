@@ -59,6 +59,8 @@ class AugmentationSettings(ServerSettings):
     may go on with it, in case the process that held it was killed."""
     upload_keep_seconds: float = Field(default=3_600.0, gt=0)
     """An upload with an `Idempotency-Key` that broke off can be resumed for this long; then it is dropped."""
+    review_seconds: float = Field(default=60.0, ge=0)
+    """Between two counts of the labels that people reviewed, by verdict; 0 counts never."""
     event_seconds: float = Field(default=1.0, gt=0)
     """Pause between two looks at a job whose progress is streamed."""
     heartbeat_seconds: float = Field(default=15.0, gt=0)

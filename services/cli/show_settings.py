@@ -21,6 +21,7 @@ from services.generation.settings import GenerationSettings
 from services.inference.settings import InferenceSettings
 from services.mapping.settings import MappingSettings
 from services.training.distillation.settings import TeacherSettings
+from services.training.event_settings import EventSettings
 from shared.settings import CommonSettings
 
 KINDS: Sequence[type[BaseSettings]] = (
@@ -30,6 +31,7 @@ KINDS: Sequence[type[BaseSettings]] = (
     AugmentationSettings,
     InferenceSettings,
     DashboardSettings,
+    EventSettings,
     TeacherSettings,
 )
 HIDDEN = "**********"

@@ -72,7 +72,9 @@ def tune(
     ] = True,
     rank: Annotated[int, typer.Option(min=1, help="Of the LoRA matrices.")] = 8,
     alpha: Annotated[int, typer.Option(min=1, help="LoRA's scale, times the rank.")] = 16,
-    dropout: Annotated[float, typer.Option(min=0, max=0.9)] = 0.05,
+    dropout: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of LoRA's inputs left out in training.")
+    ] = 0.05,
     learning_rate: Annotated[float, typer.Option(min=0)] = 3e-4,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the answers, at most.")] = 2,

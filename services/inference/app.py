@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from services.inference.event_desk import EventDesk
 from services.inference.generations import Generations
+from services.inference.recall_canary import RecallCanary
 from services.inference.routes.ads import ads_router
 from services.inference.routes.bundles import bundles_router
 from services.inference.routes.changes import changes_router
@@ -36,13 +38,18 @@ def build_app(
     registry = CollectorRegistry()
     serving = Serving(settings, generations, registry)
     desk = open_desk(registry) if open_desk else None
+    recall = RecallCanary(generations.view, registry)
 
     @asynccontextmanager
     async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
         await generations.start()
         gc.collect()
         gc.freeze()  # else each full collection walks all that is kept: a pause that grows with it
+        seconds = settings.canary_seconds
+        canary = asyncio.create_task(recall.watch(seconds=seconds)) if seconds else None
         yield
+        if canary is not None:
+            canary.cancel()
         serving.close()
 
     async def _check_ready(_: FastAPI) -> None:

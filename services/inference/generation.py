@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -84,6 +84,8 @@ class Generation:
     mixing_weight: float | None = None
     """Share of the classifiers in the vectors; None if the bundle does not say."""
     lessons: Rows | None = None
+    canaries: Sequence[Canary] = ()
+    """Queries of the log with the ads that they found when the bundle was made."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     serial: int = field(default_factory=count().__next__)
     """No other generation of this process has it, of whatever name."""
@@ -187,7 +189,7 @@ def generation_of(
         calibration,
         mixing_weight,
         lessons,
-        dict(metrics or {}),
+        metrics=dict(metrics or {}),
     )
 
 
@@ -217,10 +219,11 @@ def open_generation(folder: Path) -> Generation:
         metrics=manifest.metrics,
     )
     if CANARIES in manifest.files:
-        check_canaries(
-            generation,
-            [Canary.model_validate_json(line) for line in MappedLines(folder / CANARIES)],
+        lines = MappedLines(folder / CANARIES)
+        generation = replace(
+            generation, canaries=[Canary.model_validate_json(line) for line in lines]
         )
+        check_canaries(generation, generation.canaries)
     generation.warm_up()
     return generation
 

@@ -33,6 +33,8 @@ class InferenceSettings(ServerSettings):
     """Outdated vectors of ads put since the bundle that are kept before they are dropped."""
     journal_bytes: int = Field(default=16_000_000, ge=0)
     """By which the journal may outgrow twice its content before it is written anew."""
+    canary_seconds: float = Field(default=600.0, ge=0)
+    """Between two measurements of the index's recall against a scan of all ads; 0 measures never."""
     max_events: int = Field(default=1_000, ge=1)
     """Events of one `POST /v1/events`."""
     max_waiting_events: int = Field(default=100_000, ge=1)

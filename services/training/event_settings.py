@@ -12,7 +12,9 @@ from services.training.event_data import Admission
 class EventSettings(BaseSettings):
     """Which events count, and which queries of the log become train queries."""
 
-    model_config = SettingsConfigDict(env_prefix="SKIM_EVENTS_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SKIM_EVENTS_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     days: int = Field(default=0, ge=0)
     """Events of so many days up to today are learned; 0: of all days that are kept."""

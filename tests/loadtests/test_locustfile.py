@@ -1,89 +1,87 @@
-"""Locust patches the standard library when imported, so it runs as the command it is."""
+"""Both users, headless and short, on the services' own applications. Locust patches the standard library when imported, so
+it runs as the command it is."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-import orjson
 import pytest
+from fastapi import FastAPI
 
-from tests.support.http_server import serving
+from services.augmentation.app import build_app
+from services.augmentation.dispatcher import Dispatcher
+from services.augmentation.settings import AugmentationSettings
+from shared.store import MemoryStore
+from tests.support import services
+from tests.support.operated_suite import all_served
+from tests.support.queues import FakeQueue
 
-JOB = {
-    "id": "job-1",
-    "state": "accepted",
-    "accepted_at": "2026-01-01T00:00:00Z",
-    "documents": 4,
-}
+BOTH, ADS, DOCUMENTS = (), ("AdsUser",), ("DocumentsUser",)
 
 
-class Services(BaseHTTPRequestHandler):
-    """Inference and augmentation in one; a job is done the second time it is asked for."""
+class _DoneQueue(FakeQueue):
+    """Has every document labelled as soon as it is asked for."""
 
-    protocol_version = "HTTP/1.1"
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__()
+        self._store = store
 
-    def do_GET(self) -> None:
-        self.server.seen.append(self.path)
-        if self.path.startswith("/v1/ads?query="):
-            self._answer(200, {"generation": "g1", "ads": []})
-        else:
-            asked = self.server.seen.count(self.path)
-            self._answer(200, JOB | {"state": "done" if asked > 1 else "running"})
+    def enqueue(self, job_id: str, document_ids: Sequence[str]) -> None:
+        for document_id in document_ids:
+            self._store.finish_document(job_id, document_id, labels=1)
 
-    def do_POST(self) -> None:
-        self.server.seen.append(self.path)
-        documents = orjson.loads(self.rfile.read(int(self.headers["content-length"])))["documents"]
-        self._answer(202, JOB | {"documents": len(documents)})
 
-    def _answer(self, status: int, body: object) -> None:
-        content = orjson.dumps(body)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
+def augmentation(*, works: bool) -> FastAPI:
+    store = MemoryStore()
+    queue = _DoneQueue(store) if works else FakeQueue()
+    return build_app(
+        AugmentationSettings(), store, Dispatcher(store, queue, batch_size=4, seconds=60)
+    )
 
 
 @pytest.fixture
-def server() -> Iterator[ThreadingHTTPServer]:
-    with serving(Services) as server:
-        yield server
+def urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping[str, str]]:
+    monkeypatch.setenv("SKIM_AUTH", "off")
+    apps = {
+        "inference": services.inference(tmp_path),
+        "works": augmentation(works=True),
+        "hangs": augmentation(works=False),
+    }
+    with all_served(apps) as urls:
+        yield urls
 
 
-def locust(server: ThreadingHTTPServer, *options: str) -> subprocess.Popen[str]:
-    url = f"http://127.0.0.1:{server.server_address[1]}"
-    command = [
-        sys.executable,
-        "-m",
-        "locust",
-        "-f",
-        "loadtests/locustfile.py",
-        "--headless",
-        "--equal-weights",
-    ]
-    command += ["-u", "2", "-r", "2", "-t", "4s", "--inference-url", url]
-    command += ["--augmentation-url", url, *options]
+def locust(inference: str, augmentation: str, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless"]
+    command += ["--equal-weights", "-u", "2", "-r", "2", "-t", "4s"]
+    command += ["--inference-url", inference, "--augmentation-url", augmentation, *options]
     return subprocess.Popen(  # noqa: S603  (our own arguments)
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
-def test_both_flows_run_and_the_exit_code_says_whether_a_limit_was_broken(
-    server: ThreadingHTTPServer,
+def test_both_users_run_and_the_exit_code_says_whether_a_limit_was_broken(
+    urls: Mapping[str, str],
 ) -> None:
     # the limits are this test's own: it is about the exit code, not about how busy the machine is
-    within = locust(server, "--max-ads-p99-ms", "10000")
-    beyond = locust(server, "--max-ads-p99-ms", "0")
+    long = ("--max-ads-p99-ms", "30000")
+    runs = {
+        "within": locust(urls["inference"], urls["works"], *long),
+        "slow": locust(urls["inference"], urls["works"], "--max-ads-p99-ms", "0", *ADS),
+        "hanging": locust(urls["inference"], urls["hangs"], *long),
+        "away": locust("http://127.0.0.1:1", urls["works"], *long, *ADS),
+    }
+    said = {name: run.communicate(timeout=90)[0] for name, run in runs.items()}
 
-    said, complained = within.communicate(timeout=60)[0], beyond.communicate(timeout=60)[0]
-
-    assert within.returncode == 0, said
-    assert beyond.returncode == 1
-    assert "limit broken: ads took" in complained
-    assert "/v1/documents" in server.seen
-    assert server.seen.count("/v1/jobs/job-1") >= 2
-    assert any(path.startswith("/v1/ads?query=") for path in server.seen)
+    assert {name: run.returncode for name, run in runs.items()} == {
+        "within": 0,
+        "slow": 1,
+        "hanging": 1,
+        "away": 1,
+    }, said
+    assert "documents until labelled" in said["within"]
+    assert "/v1/ads" in said["within"]
+    assert "limit broken: ads took" in said["slow"]
+    assert "limit broken: no job was finished" in said["hanging"]
+    assert "limit broken: 100.00 % failed" in said["away"]

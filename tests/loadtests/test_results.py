@@ -77,3 +77,24 @@ def test_only_what_is_between_the_markers_of_a_page_is_rewritten(tmp_path: Path)
 def test_a_page_that_names_unsaved_results_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="'demo'"):
         rewritten("<!-- results:demo -->\n<!-- /results -->", tmp_path)
+
+
+def test_a_page_may_take_some_rows_or_figures(tmp_path: Path) -> None:
+    results.save("arms", ROWS, command="x", folder=tmp_path)
+    results.save("bench", {"p50": 2.5, "p99": 9, "errors": 0}, command="x", folder=tmp_path)
+    page = "<!-- results:arms arm=both -->\n<!-- /results -->\n<!-- results:bench figure=p99,errors -->\n<!-- /results -->"
+
+    after = rewritten(page, tmp_path)
+
+    rows = [line for line in after.splitlines() if line.startswith("| ")]
+    assert rows[2::3][0] == "| both | - |"
+    assert rows[-2:] == ["| p99 | 9 |", "| errors | 0 |"]
+    assert "clicks only" not in after
+    assert rewritten(after, tmp_path) == after
+
+
+def test_a_page_that_names_rows_that_are_not_there_is_an_error(tmp_path: Path) -> None:
+    results.save("arms", ROWS, command="x", folder=tmp_path)
+
+    with pytest.raises(NotFound, match="no arm skim"):
+        rewritten("<!-- results:arms arm=both,skim -->\n<!-- /results -->", tmp_path)
