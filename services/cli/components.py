@@ -17,6 +17,7 @@ from services.mapping.settings import MappingSettings
 from shared.clients import ServiceClient
 from shared.errors import Conflict, InvalidInput, Unavailable
 from shared.settings import CommonSettings, ServerSettings
+from shared.store.address import RedisAddress
 from shared.store.server import server_command
 
 PROBE_SECONDS = 1.0
@@ -130,6 +131,8 @@ def _service(
 
 
 def _redis(common: CommonSettings) -> Component | None:
+    if RedisAddress.of(common.redis_url).sentinels:
+        return None  # whoever runs sentinels runs the servers they watch
     parts = urlsplit(common.redis_url)
     if parts.hostname not in _THIS_MACHINE:
         return None

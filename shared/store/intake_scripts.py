@@ -5,11 +5,11 @@ from __future__ import annotations
 from shared.store.intake import MAX_REFUSALS
 from shared.store.scripts import working
 
-_ROW = 5
+VALUES_PER_DOCUMENT = 5
 """Values of a document: id, content hash, body, generator, what that wrote (or nothing)."""
 
 _INTAKE = f"""
-local ROW, MAX_REFUSALS = {_ROW}, {MAX_REFUSALS}
+local ROW, MAX_REFUSALS = {VALUES_PER_DOCUMENT}, {MAX_REFUSALS}
 local function is_unchanged(id, content_hash)
   -- Returns the content hash before, too.
   local kept = call('HMGET', DOCUMENT .. id, 'content_hash', 'revision')

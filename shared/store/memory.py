@@ -27,6 +27,7 @@ from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
 from shared.store.intake import MAX_ERRORS
 from shared.store.memory_intake import Kept, MemoryIntake
+from shared.store.memory_rows import MemoryRows
 from shared.store.memory_work import NO_LEASE, MemoryWork, by_job
 from shared.store.protocols import Followed, Page, QueueState, Remap, Revision, Stored
 
@@ -35,7 +36,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryStore(MemoryIntake, MemoryWork):
+class MemoryStore(MemoryIntake, MemoryWork, MemoryRows):
     """A `Store` that is gone with its process. Safe to call from several threads.
 
     Args:

@@ -46,7 +46,7 @@ class Kept:
 
 
 @dataclass
-class _Remembered:
+class Remembered:
     """What an idempotency key stands for; without a digest an upload that is under way."""
 
     job_id: str
@@ -85,7 +85,7 @@ class MemoryIntake:
     _deaths: dict[str, DeadLetter]
 
     def __init__(self) -> None:
-        self._remembered: dict[str, _Remembered] = {}
+        self._remembered: dict[str, Remembered] = {}
         self._uploads: dict[str, _Upload] = {}
         self._staged: dict[str, dict[str, Incoming]] = {}
         self._places: dict[str, frozenset[int]] = {}
@@ -133,7 +133,7 @@ class MemoryIntake:
             if upload.owner not in {"", hold.owner} and left > 0:
                 raise InFlight(UNDER_WAY, retry_after_seconds=1 + int(left))
             if key:
-                self._remembered[key] = _Remembered(job_id)
+                self._remembered[key] = Remembered(job_id)
             self._hold(upload, hold)
             return Upload(job_id, upload.at)
 
@@ -331,7 +331,7 @@ class MemoryIntake:
         if upload.key:
             del self._remembered[upload.key]
 
-    def _recall(self, key: str) -> _Remembered | None:
+    def _recall(self, key: str) -> Remembered | None:
         known = self._remembered.get(key)
         if known and known.until is not None and known.until <= self._now():
             return None
@@ -339,7 +339,7 @@ class MemoryIntake:
 
     def _remember(self, key: str, job_id: str, digest: str, seconds: int) -> None:
         until = self._now() + timedelta(seconds=seconds)
-        self._remembered[key] = _Remembered(job_id, digest, until)
+        self._remembered[key] = Remembered(job_id, digest, until)
 
 
 def _microseconds(job: Job) -> int:
