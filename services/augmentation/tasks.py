@@ -21,7 +21,7 @@ from services.augmentation.augmenter import PAUSE_SECONDS, Augmenter, reason_of
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
 from services.augmentation.worker import Worker
-from services.augmentation.worker_metrics import MeasuredTask, MetricsPage
+from services.augmentation.worker_metrics import MeasuredTask, WorkerPage
 from shared.circuit_breaker import CircuitBreaker
 from shared.clients import GenerationClient, InferenceClient, MappingClient
 from shared.errors import SkimError, Unavailable
@@ -43,7 +43,7 @@ _log = structlog.get_logger()
 
 _broker, _broker_options = RedisAddress.of(common.redis_url).broker
 app = Celery("augmentation", broker=_broker, task_cls=MeasuredTask)
-app.steps["worker"].add(MetricsPage)
+app.steps["worker"].add(WorkerPage)
 app.conf.update(
     task_default_queue=QUEUE,
     # A message is acknowledged when its work is done, so that a worker's death does not lose it. Who died over

@@ -128,6 +128,21 @@ class ServiceClient:
             raise Starting(_detail_of(response))
         return _detail_of(response)
 
+    def why_hung(self) -> str | None:
+        """Ask `/livez` of a worker once: None if it lives or has no page, else the reason it gives.
+
+        Raises:
+            Unavailable: something listens and does not answer.
+        """
+        try:
+            response = self._http.get("/livez")
+        except httpx.ConnectError:
+            return None
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self._http.base_url}: no answer") from error
+        is_hung = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
+        return response.text.strip() if is_hung else None
+
     def _call(
         self,
         answer: type[Answer],

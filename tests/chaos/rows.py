@@ -181,7 +181,7 @@ ROWS: Mapping[str, Row] = {
     "memory_full": Row(_memory_full, 3),
     "two_sweepers": Row(_sweepers_kept_busy, 6, sweepers=2),
     "two_api_processes": Row(_api_kill, 6, apis=2),
-    "failover": Row(_failover, 2, seconds_per_fault=8.0, server=WatchedRedis),
+    "failover": Row(_failover, 2, seconds_per_fault=12.0, server=WatchedRedis),
     "clocks_jump": Row(
         _clocks_jump,
         4,

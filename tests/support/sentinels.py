@@ -20,8 +20,8 @@ port {port}
 bind 127.0.0.1
 dir {folder}
 sentinel monitor {master} 127.0.0.1 {master_port} 1
-sentinel down-after-milliseconds {master} 500
-sentinel failover-timeout {master} 2000
+sentinel down-after-milliseconds {master} 3000
+sentinel failover-timeout {master} 6000
 """
 
 
@@ -114,5 +114,5 @@ class WatchedRedis:
             except redis.RedisError:
                 return False
 
-        if not wait_until(look, 20.0):
+        if not wait_until(look, 60.0):
             raise Unavailable(f"{otherwise}; logs are in {self._folder}")
