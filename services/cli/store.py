@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from services.cli.console import print_json, progress_bar
+from services.cli.erasure import erase as erase_documents
+from services.cli.erasure import places_of
 from services.cli.store_files import export_to, import_from
 from shared.settings import CommonSettings
 from shared.store import RedisStore
@@ -51,6 +53,38 @@ def import_(
     with progress_bar("Importing") as advance:
         counts = import_from(source, _store(), advance, replace=replace)
     print_json({"source": str(source), **counts.model_dump(mode="json")})
+
+
+@app.command("erase")
+def erase(
+    documents: Annotated[list[str], typer.Argument(help="Ids of documents.")],
+    prove: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Then look everywhere for this text, which only they had; may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Erase documents everywhere: labels, ads, events of these ads; journals and Redis' files are written anew.
+
+    Bundles and data folders that know them stay, and are named by --prove; so do copies that you made.
+    """
+    common, store = CommonSettings(), _store()
+    told = asdict(erase_documents(documents, common, store))
+    if prove:
+        told["left"] = [place for text in prove for place in places_of(text, common, store)]
+    print_json(told)
+    if told.get("left"):
+        raise typer.Exit(1)
+
+
+@app.command("find")
+def find(text: Annotated[str, typer.Argument(help="In any case.")]) -> None:
+    """Name every key of Redis and every file of SKIM_HOME that has a text; exit code 1 if there is one."""
+    places = list(places_of(text, CommonSettings(), _store()))
+    print_json({"places": places})
+    if places:
+        raise typer.Exit(1)
 
 
 def _store() -> RedisStore:

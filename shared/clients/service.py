@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
+import orjson
 import stamina
 
 from shared.circuit_breaker import CircuitBreaker, CircuitOpen
@@ -151,10 +152,13 @@ class ServiceClient:
         *,
         body: Contract | None = None,
         lines: Sequence[Contract] = (),
+        json_body: Sequence[str] | None = None,
         params: Mapping[str, str | int | list[str]] | None = None,
         timeout_seconds: float | None = None,
     ) -> Answer:
         content = None if body is None else body.model_dump_json()
+        if json_body is not None:
+            content = orjson.dumps(json_body).decode()
         if lines:
             content = "".join(line.model_dump_json() + "\n" for line in lines)
         request = self._http.build_request(

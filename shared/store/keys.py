@@ -74,6 +74,8 @@ UPLOADED = f"{_PREFIX}uploaded:"
 STAGED = f"{_PREFIX}staged:"
 """+ job id. List: id, content hash, body, generator and synthetic queries of each uploaded document, until it
 is taken in."""
+GONE = f"{_PREFIX}gone:"
+"""+ job id. Set of documents removed since the upload was sealed: they are not taken in. There while any are staged."""
 SEALED = f"{_PREFIX}sealed"
 """Sorted set of the sealed uploads with documents still staged, by the time they were sealed."""
 REFUSALS = f"{_PREFIX}refusals:"

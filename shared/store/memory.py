@@ -278,6 +278,8 @@ class MemoryStore(MemoryIntake, MemoryWork, MemoryRows):
     def remove_documents(self, document_ids: Sequence[str]) -> list[str]:
         """Forget documents and all that belongs to them."""
         with self._lock:
+            for job_id in self._staged:
+                self._gone.setdefault(job_id, set()).update(document_ids)
             there = [each for each in dict.fromkeys(document_ids) if each in self._documents]
             for document_id in there:
                 del self._documents[document_id]

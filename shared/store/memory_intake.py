@@ -88,6 +88,7 @@ class MemoryIntake:
         self._remembered: dict[str, Remembered] = {}
         self._uploads: dict[str, _Upload] = {}
         self._staged: dict[str, dict[str, Incoming]] = {}
+        self._gone: dict[str, set[str]] = {}
         self._places: dict[str, frozenset[int]] = {}
         self._generator: str | None = None
 
@@ -200,7 +201,12 @@ class MemoryIntake:
         with self._lock:
             staged = self._staged.get(job_id, {})
             page = list(islice(staged, limit))
-            waiting = [each for each in page if not self._take(job_id, staged[each], self._now())]
+            gone = self._gone.get(job_id, set())
+            waiting = [
+                each
+                for each in page
+                if each not in gone and not self._take(job_id, staged[each], self._now())
+            ]
             for each in page:
                 del staged[each]
             if unchanged := len(page) - len(waiting):
@@ -209,6 +215,7 @@ class MemoryIntake:
                 self._judge(job_id)
             if not staged:
                 self._staged.pop(job_id, None)
+                self._gone.pop(job_id, None)
             return waiting, not staged
 
     def release_upload(self, job_id: str, hold: Hold) -> None:
@@ -268,6 +275,7 @@ class MemoryIntake:
                 raise Conflict(CANNOT_CANCEL)
             if job.state not in FINAL_STATES:
                 self._staged.pop(job_id, None)
+                self._gone.pop(job_id, None)
                 self._jobs[job_id] = job.model_copy(
                     update={
                         "state": JobState.CANCELLED,

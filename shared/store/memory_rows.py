@@ -71,6 +71,7 @@ class MemoryRows:
     _deaths: dict[str, DeadLetter]
     _remembered: dict[str, Remembered]
     _staged: dict[str, dict[str, Incoming]]
+    _gone: dict[str, set[str]]
     _places: dict[str, frozenset[int]]
     _remaps: dict[str, Remap]
     _opening: dict[str, str]
@@ -134,14 +135,7 @@ class MemoryRows:
                     tries=tried.alone if tried else None,
                     reason=tried.reason if tried else "",
                 )
-        for job_id, staged in self._staged.items():
-            for each in reversed(staged.values()):
-                yield StagedRow(
-                    job_id=job_id,
-                    document=each.document,
-                    generator=each.generator,
-                    written=each.written and each.written.bare(),
-                )
+        yield from self._staged_as_rows()
         for key, known in self._remembered.items():
             if known.digest is not None and known.until is not None:
                 yield RequestRow(
@@ -149,6 +143,19 @@ class MemoryRows:
                 )
         for query_id, version in self._removed.items():
             yield RemovedRow(query_id=query_id, version=version)
+
+    def _staged_as_rows(self) -> Iterator[StagedRow]:
+        for job_id, staged in self._staged.items():
+            gone = self._gone.get(job_id, set())
+            for each in reversed(staged.values()):
+                if each.document.id in gone:
+                    continue
+                yield StagedRow(
+                    job_id=job_id,
+                    document=each.document,
+                    generator=each.generator,
+                    written=each.written and each.written.bare(),
+                )
 
     def _job_row(self, job: Job) -> JobRow:
         remap = self._remaps.get(job.id)

@@ -41,6 +41,7 @@ from shared.store.protocols import (
     Stored,
 )
 from shared.store.queue_script import READ_QUEUE
+from shared.store.redis_files import RedisFiles
 from shared.store.redis_intake import RedisIntake
 from shared.store.redis_rows import RedisRows
 from shared.store.redis_work import RedisWork, by_job
@@ -53,7 +54,7 @@ older than the version followed is noted as behind all the same."""
 _CANNOT_WRITE = ("MISCONF", "NOREPLICAS", "MASTERDOWN")
 
 
-class RedisStore(RedisIntake, RedisWork, RedisRows):
+class RedisStore(RedisIntake, RedisWork, RedisRows, RedisFiles):
     """A `Store` in Redis. Safe to call from several threads; connects when first asked.
 
     Args:

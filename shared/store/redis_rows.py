@@ -147,9 +147,11 @@ class RedisRows:
                     values: Any = self._redis.lrange(
                         keys.STAGED + job_id, -start - width, -start - 1
                     )
+                    gone: Any = self._redis.smembers(keys.GONE + job_id)
                 for at in range(len(values) - VALUES_PER_DOCUMENT, -1, -VALUES_PER_DOCUMENT):
                     row = values[at : at + VALUES_PER_DOCUMENT]
-                    yield row_records.staged_row_of(job_id, row)
+                    if row[0] not in gone:
+                        yield row_records.staged_row_of(job_id, row)
                 if len(values) < width:
                     break
                 start += width

@@ -27,7 +27,8 @@ def server_command(folder: Path, port: int) -> list[str]:
 
     It writes every change to an append-only file before it answers, and refuses writes when memory is full
     rather than forget. (With `appendfsync everysec` it answers before it writes while a sync is under way, and
-    what it has promised then dies with it.) The folder is made if it is missing.
+    what it has promised then dies with it.) It writes no snapshots, which would keep what was erased. The folder is made
+    if it is missing.
 
     Raises:
         NotFound: no server program on this machine.
@@ -39,6 +40,7 @@ def server_command(folder: Path, port: int) -> list[str]:
         "--bind": "127.0.0.1",
         "--appendonly": "yes",
         "--appendfsync": "always",
+        "--save": "",
         "--maxmemory-policy": "noeviction",
         "--daemonize": "no",
     }
