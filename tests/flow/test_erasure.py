@@ -61,7 +61,7 @@ def test_nothing_is_left_of_an_erased_document(suite: WholeSuite) -> None:
             request=answer.request,
         )
         assert inference.send_events([event]).accepted == 1
-        assert inference.ad("secret").title
+        assert inference.ad("secret").ad.title
 
     before = suite.skim("store", "find", CANARY, expected=[1])["places"]
     erased = suite.skim("store", "erase", "secret", "--prove", CANARY)
