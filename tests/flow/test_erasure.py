@@ -45,6 +45,8 @@ def test_nothing_is_left_of_an_erased_document(suite: WholeSuite) -> None:
             verdict=ReviewVerdict.REJECT,
         )
         augmentation.put_reviews([verdict])
+        suite.until(lambda: augmentation.counts().waiting == 0)
+        before = suite.skim("store", "find", CANARY, expected=[1])["places"]
         # Another version of it, and one that was given up.
         augmentation.post_documents([SECRET.model_copy(update={"title": f"{CANARY} again"})])
         suite.store.finish_document(suite.store.accept([SECRET]).id, "secret", error="odd")
@@ -63,7 +65,6 @@ def test_nothing_is_left_of_an_erased_document(suite: WholeSuite) -> None:
         assert inference.send_events([event]).accepted == 1
         assert inference.ad("secret").ad.title
 
-    before = suite.skim("store", "find", CANARY, expected=[1])["places"]
     erased = suite.skim("store", "erase", "secret", "--prove", CANARY)
 
     kinds = {place.split(":")[3] for place in before if place.startswith("redis: skim:1:")}
