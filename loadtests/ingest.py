@@ -3,13 +3,14 @@
 One NDJSON upload of tiny documents to the real augmentation service, a process of its own, in front of a real Valkey with
 its append-only file on; no worker runs, so the documents are stored and queued and no more. The clock runs from
 the first byte of the request to the last of the answer, when every document can be read. Beside the speed: the
-service's memory, which must not grow with the upload, and the store's.
+service's and the client's memory, which must not grow with the upload, and the store's, which holds it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -22,7 +23,7 @@ import httpx
 import redis
 
 from loadtests import results
-from loadtests.service import Service, started
+from loadtests.service import Service, resident_bytes, started
 from shared.contracts.augmentation import AcceptedJob, Counts
 from shared.contracts.generation import NDJSON
 from shared.errors import Conflict, SkimError
@@ -70,12 +71,13 @@ def measure(documents: int) -> Figures:
         ):
             _upload(service, "warm", _WARM_UP_DOCUMENTS)
             before, worked = _Store.of(store), service.cpu_seconds()
-            memory = Memory(service)
-            with memory:
+            memory, own = Memory(service.pid), Memory(os.getpid())
+            with memory, own:
                 seconds = _upload(service, "d", documents)
             worked, after = service.cpu_seconds() - worked, _Store.of(store)
             _check(service, documents + _WARM_UP_DOCUMENTS)
-    return figures_of(documents, seconds, memory.samples) | {
+    return figures_of(documents, seconds, memory.samples, own.samples) | {
+        "store_peak_rss_mb": round(after.peak_resident_bytes / _MEBIBYTE, 1),
         "api_cpu_us_per_document": round(worked / documents * 1e6, 1),
         "store_cpu_us_per_document": round(
             (after.cpu_seconds - before.cpu_seconds) / documents * 1e6, 1
@@ -89,38 +91,58 @@ class _Store(NamedTuple):
 
     bytes: int
     cpu_seconds: float
+    peak_resident_bytes: int
+    """Since it started, with what it needs to write its files anew."""
 
     @classmethod
     def of(cls, client: redis.Redis) -> Self:
         memory: Any = client.info("memory")
         cpu: Any = client.info("cpu")
         worked = float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
-        return cls(int(memory["used_memory"]), worked)
+        server: Any = client.info("server")
+        return cls(int(memory["used_memory"]), worked, peak_resident_bytes(server["process_id"]))
 
 
-def figures_of(documents: int, seconds: float, samples: Sequence[int]) -> Figures:
+def peak_resident_bytes(pid: int) -> int:
+    """Return the most memory that a process had at once."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def figures_of(
+    documents: int, seconds: float, samples: Sequence[int], own: Sequence[int]
+) -> Figures:
     """Return speed and memory.
 
     Args:
         documents: how many were uploaded.
         seconds: from the first byte to the answer.
         samples: resident bytes of the service, evenly over that time.
+        own: of the client, likewise.
     """
-    early = samples[: max(len(samples) // 10, 1)]
     return {
         "documents": documents,
         "seconds": round(seconds, 2),
         "ingest_documents_per_second": round(documents / seconds),
         "api_rss_mb_before": round(samples[0] / _MEBIBYTE, 1),
-        "api_rss_mb_after_a_tenth": round(max(early) / _MEBIBYTE, 1),
+        "api_rss_mb_after_a_tenth": round(_early_peak(samples) / _MEBIBYTE, 1),
         "api_peak_rss_mb": round(max(samples) / _MEBIBYTE, 1),
+        "client_rss_mb_after_a_tenth": round(_early_peak(own) / _MEBIBYTE, 1),
+        "client_peak_rss_mb": round(max(own) / _MEBIBYTE, 1),
     }
 
 
 def is_flat(figures: Figures) -> bool:
-    """Return whether the service's memory grew by no more than a tenth after the first tenth of the upload."""
-    early, peak = figures["api_rss_mb_after_a_tenth"], figures["api_peak_rss_mb"]
-    return float(peak or 0) <= _MOST_GROWTH * float(early or 0)
+    """Return whether neither memory grew by more than a tenth after the first tenth of the upload."""
+    return all(
+        float(figures[f"{of}_peak_rss_mb"] or 0)
+        <= _MOST_GROWTH * float(figures[f"{of}_rss_mb_after_a_tenth"] or 0)
+        for of in ("api", "client")
+    )
+
+
+def _early_peak(samples: Sequence[int]) -> int:
+    return max(samples[: max(len(samples) // 10, 1)])
 
 
 def blocks(prefix: str, documents: int) -> Iterator[bytes]:
@@ -134,11 +156,11 @@ def blocks(prefix: str, documents: int) -> Iterator[bytes]:
 
 
 class Memory:
-    """Looks again and again at how much memory a service has, while the body works."""
+    """Looks again and again at how much memory a process has, while the body works."""
 
-    def __init__(self, service: Service) -> None:
-        self.samples: list[int] = [service.resident_bytes()]
-        self._service = service
+    def __init__(self, pid: int) -> None:
+        self.samples: list[int] = [resident_bytes(pid)]
+        self._pid = pid
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -151,7 +173,7 @@ class Memory:
 
     def _watch(self) -> None:
         while not self._is_over.wait(_SAMPLE_SECONDS):
-            self.samples.append(self._service.resident_bytes())
+            self.samples.append(resident_bytes(self._pid))
 
 
 def _upload(service: Service, prefix: str, documents: int) -> float:

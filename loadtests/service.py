@@ -34,8 +34,7 @@ class Service:
 
     def resident_bytes(self) -> int:
         """Return how much memory the process has now."""
-        fields = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()
-        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+        return resident_bytes(self.pid)
 
     def cpu_seconds(self) -> float:
         """Return how long the process has worked so far."""
@@ -43,6 +42,12 @@ class Service:
             Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         )
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int:
+    """Return how much memory a process has now."""
+    fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @contextmanager

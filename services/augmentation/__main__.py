@@ -13,7 +13,7 @@ from shared.web import serve
 def main() -> None:
     """Serve until told to stop."""
     common, settings = CommonSettings(), AugmentationSettings()
-    store = RedisStore.at(common.redis_url)
+    store = RedisStore.of_process("augmentation", common.redis_url)
     app = build_app(settings, store, celery_dispatcher(store), ad_publisher(store))
     serve(app, host=settings.host, port=settings.port, log_level=common.log_level)
 

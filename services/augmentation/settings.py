@@ -36,6 +36,8 @@ class AugmentationSettings(ServerSettings):
     """Address where a worker shows its metrics. 0.0.0.0 in a container."""
     metrics_port: int = Field(default=8105, ge=0, le=65535)
     """Port of them; 0 shows none. Of two workers on one machine the first has it, unless told otherwise."""
+    worker_silent_seconds: float = Field(default=60.0, ge=5)
+    """A worker whose main loop makes no rounds for so long is taken for hung; not while Redis is away."""
     sweep_seconds: float = Field(default=10.0, gt=0)
     """Pause between two looks for documents in nobody's hands."""
     sweep_documents: int = Field(default=1_000, ge=1)

@@ -61,7 +61,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     tracing.start("sweeper", common.traces_endpoint)
-    store = RedisStore.at(common.redis_url)
+    store = RedisStore.of_process("sweeper", common.redis_url)
     dispatcher = celery_dispatcher(store)
     with (
         MappingClient(

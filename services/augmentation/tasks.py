@@ -21,13 +21,14 @@ from services.augmentation.augmenter import PAUSE_SECONDS, Augmenter, reason_of
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
 from services.augmentation.worker import Worker
-from services.augmentation.worker_metrics import MeasuredTask, MetricsPage
+from services.augmentation.worker_metrics import MeasuredTask, WorkerPage
 from shared.circuit_breaker import CircuitBreaker
 from shared.clients import GenerationClient, InferenceClient, MappingClient
 from shared.errors import SkimError, Unavailable
 from shared.retry_budget import RetryBudget
 from shared.settings import CommonSettings
 from shared.store import MAX_TRIES, RedisStore, Store
+from shared.store.address import RedisAddress
 from shared.telemetry import configure_logging
 
 common, settings = CommonSettings(), AugmentationSettings()
@@ -40,8 +41,9 @@ _CALLS = 2
 """Of one request to a service, before the worker waits."""
 _log = structlog.get_logger()
 
-app = Celery("augmentation", broker=common.redis_url, task_cls=MeasuredTask)
-app.steps["worker"].add(MetricsPage)
+_broker, _broker_options = RedisAddress.of(common.redis_url).broker
+app = Celery("augmentation", broker=_broker, task_cls=MeasuredTask)
+app.steps["worker"].add(WorkerPage)
 app.conf.update(
     task_default_queue=QUEUE,
     # A message is acknowledged when its work is done, so that a worker's death does not lose it. Who died over
@@ -56,6 +58,7 @@ app.conf.update(
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "socket_keepalive": True,
         "health_check_interval": 30,
+        **_broker_options,
     },
     result_backend_transport_options={"visibility_timeout": VISIBILITY_TIMEOUT},
     broker_connection_retry_on_startup=True,
@@ -110,8 +113,9 @@ def _note(task_id: str, args: Sequence[Any], reason: str) -> None:
 
 
 @signals.worker_init.connect
-def _configure_logging(**_: object) -> None:
+def _begin(**_: object) -> None:
     configure_logging(common.log_level)
+    RedisStore.of_process("worker", common.redis_url)
 
 
 @signals.worker_process_init.connect

@@ -1,4 +1,4 @@
-"""What a worker's main process counts, and the page where Prometheus reads it: a bootstep of Celery.
+"""What a worker's main process counts, and the page that shows it and says whether it lives: a bootstep of Celery.
 
 Celery's events would cost a message a task and an exporter beside the worker; here the main process, which
 hears of every end of a task anyway, counts it.
@@ -6,8 +6,13 @@ hears of every end of a task anyway, counts it.
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterable
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import structlog
 from celery import bootsteps
@@ -19,12 +24,16 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
-    start_http_server,
+    make_wsgi_app,
 )
 
+from services.augmentation.liveness import Liveness
 from services.augmentation.settings import AugmentationSettings
+from shared.settings import CommonSettings
+from shared.store import RedisStore
 
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_ROUND_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
@@ -50,6 +59,11 @@ class WorkerMetrics:
             "From a task's start to its end.",
             ["outcome"],
             buckets=_SECONDS,
+            registry=registry,
+        )
+        self.silent = Gauge(
+            "skim_worker_silent_seconds",
+            "Since the main loop made its last round.",
             registry=registry,
         )
 
@@ -114,14 +128,14 @@ class MeasuredTask(Task):  # type: ignore[type-arg]
     Request = f"{MeasuredRequest.__module__}:{MeasuredRequest.__name__}"
 
 
-class MetricsPage(bootsteps.StartStopStep):
-    """Serves the worker's `/metrics` while it runs; a port that is taken costs a warning, not the worker."""
+class WorkerPage(bootsteps.StartStopStep):
+    """Serves the worker's `/metrics` and `/livez`; a port that is taken costs a warning, not the worker."""
 
-    requires = ("celery.worker.components:Pool",)
+    requires = ("celery.worker.components:Pool", "celery.worker.components:Timer")
 
     def __init__(self, worker: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(worker, **options)
-        self._server: Any = None
+        self._server: WSGIServer | None = None
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
         """Open the page."""
@@ -129,11 +143,19 @@ class MetricsPage(bootsteps.StartStopStep):
         METRICS.processes.set(parent.concurrency or 0)
         if not settings.metrics_port:
             return
+        store = RedisStore.at(CommonSettings().redis_url, retries=0, timeout_seconds=1.0)
+        liveness = Liveness(store.check, seconds=settings.worker_silent_seconds)
+        METRICS.silent.set_function(liveness.silent_seconds)
+        parent.timer.call_repeatedly(_ROUND_SECONDS, liveness.turn)
         host, port = settings.metrics_host, settings.metrics_port
         try:
-            self._server, _ = start_http_server(port, host, registry=METRICS.registry)
+            self._server = make_server(
+                host, port, page(METRICS.registry, liveness), _Threaded, _Quiet
+            )
         except OSError as error:
             _log.warning("no_worker_metrics", host=host, port=port, reason=str(error))
+            return
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self, parent: Any) -> None:  # noqa: ANN401
         """Close it."""
@@ -145,3 +167,27 @@ class MetricsPage(bootsteps.StartStopStep):
     def terminate(self, parent: Any) -> None:  # noqa: ANN401
         """Close it at once."""
         self.stop(parent)
+
+
+def page(registry: CollectorRegistry, liveness: Liveness) -> WSGIApplication:
+    """Return what answers: `/livez`, 503 if the worker hangs, and the metrics everywhere else."""
+    metrics: WSGIApplication = make_wsgi_app(registry)
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/livez":
+            return metrics(environ, start_response)
+        why_not = liveness.why_not()
+        status = "503 Service Unavailable" if why_not else "200 OK"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{why_not or 'ok'}\n".encode()]
+
+    return answer
+
+
+class _Threaded(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Leave requests for the page out of the log."""

@@ -26,6 +26,7 @@ from services.cli import (
     report,
     search,
     show_settings,
+    store,
     suite,
     training,
 )
@@ -57,6 +58,7 @@ app.command()(augment.augment)
 augment.labels_app.command("matrix")(matrix.matrix)
 app.add_typer(augment.labels_app, name="labels")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(store.app, name="store")
 app.add_typer(events.app, name="events")
 app.command("train")(training.train_command)
 app.command()(training.publish)

@@ -17,6 +17,7 @@ from services.mapping.settings import MappingSettings
 from shared.clients import ServiceClient
 from shared.errors import Conflict, InvalidInput, Unavailable
 from shared.settings import CommonSettings, ServerSettings
+from shared.store.address import RedisAddress
 from shared.store.server import server_command
 
 PROBE_SECONDS = 1.0
@@ -47,6 +48,7 @@ def suite_components(common: CommonSettings) -> list[Component]:
             "worker",
             [sys.executable, "-m", "celery", "-A", "services.augmentation.tasks", "worker"],
             _SERVICE_STAGE,
+            probe=_worker_probe(augmentation.metrics_host, augmentation.metrics_port),
             environment={**home, **ads, "REMAP_SIGTERM": "SIGQUIT"},
             stop_seconds=augmentation.task_seconds / 10 + 30,  # its soft shutdown, then the rest
         ),
@@ -130,6 +132,8 @@ def _service(
 
 
 def _redis(common: CommonSettings) -> Component | None:
+    if RedisAddress.of(common.redis_url).sentinels:
+        return None  # whoever runs sentinels runs the servers they watch
     parts = urlsplit(common.redis_url)
     if parts.hostname not in _THIS_MACHINE:
         return None
@@ -151,6 +155,21 @@ def _service_probe(url: str) -> Callable[[], str | None]:
     def _probe() -> str | None:
         with ServiceClient(url, timeout_seconds=PROBE_SECONDS, attempts=1) as client:
             return client.why_not_ready()
+
+    return _probe
+
+
+def _worker_probe(host: str, port: int) -> Callable[[], str | None] | None:
+    """Return what asks whether the worker hangs; that it shows no page, or another's is there, is no fault."""
+    if not port:
+        return None
+
+    def _probe() -> str | None:
+        address = host if host in _THIS_MACHINE else "127.0.0.1"
+        with ServiceClient(
+            f"http://{address}:{port}", timeout_seconds=PROBE_SECONDS, attempts=1
+        ) as client:
+            return client.why_hung()
 
     return _probe
 

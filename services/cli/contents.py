@@ -14,7 +14,7 @@ PANELS: Mapping[str, Sequence[str]] = {
     "Begin here": ("demo", "doctor"),
     "The suite on this machine": ("up", "down", "status", "logs", "keys", "settings"),
     "Data and models": ("data", "models", "distill"),
-    "Documents to labels": ("mapping", "generate", "augment", "labels", "dead-letters"),
+    "Documents to labels": ("mapping", "generate", "augment", "labels", "dead-letters", "store"),
     "Labels to ads": ("train", "publish", "bundles", "ads", "search", "events"),
     "What it is worth": ("simulate", "evaluate", "gaps", "report"),
 }

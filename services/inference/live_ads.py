@@ -201,8 +201,8 @@ class LiveAds:
         if self._needs_rewriting:
             self.compact()
 
-    def compact(self) -> None:
-        """Write the journal anew, without what is outdated."""
+    def compact(self) -> int:
+        """Write the journal anew, without what is outdated; return its bytes."""
         with self._keeping_up:
             with self._changing:
                 self._check_owner()
@@ -212,7 +212,9 @@ class LiveAds:
                 self._check_owner()
                 rewriter.replace()
                 self._written = self._journal.size
-            _log.info("ads_compacted", bytes=self._written)
+                written = self._written
+            _log.info("ads_compacted", bytes=written)
+            return written
 
     @property
     def changed(self) -> tuple[int, int]:

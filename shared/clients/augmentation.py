@@ -19,6 +19,7 @@ from shared.contracts.augmentation import (
     ExportedLabel,
     Job,
     PurgedDeadLetters,
+    RemovedDocuments,
     ReplayedDeadLetters,
     WrittenBefore,
 )
@@ -42,6 +43,12 @@ class AugmentationClient(ServiceClient):
         """Hand in at most 1,000 documents; posting the same again is harmless."""
         body = DocumentsRequest(documents=list(documents), synthetic_queries=written)
         return self._call(AcceptedJob, "POST", "/v1/documents", body=body)
+
+    def delete_documents(self, document_ids: Sequence[str]) -> RemovedDocuments:
+        """Remove at most 1,000 documents with their labels and ads; who is told `Unavailable` asks again."""
+        return self._call(
+            RemovedDocuments, "DELETE", "/v1/documents", json_body=list(document_ids)
+        )
 
     def upload_documents(
         self, lines: Callable[[], Iterable[bytes]], key: str, generator: str = ""

@@ -15,6 +15,7 @@ from shared.contracts.inference import (
     AdPatch,
     AdResponse,
     AdsChanged,
+    AdsCompacted,
     AdsResponse,
     Bundles,
     Explanation,
@@ -73,6 +74,10 @@ class InferenceClient(ServiceClient):
         return self._call(
             AdsChanged, "DELETE", "/v1/ads", lines=[AdId(id=ad_id) for ad_id in ad_ids]
         )
+
+    def compact_ads(self) -> AdsCompacted:
+        """Let the service write its journal anew, without what was changed or taken out."""
+        return self._call(AdsCompacted, "POST", "/v1/ads:compact")
 
     def bundles(self) -> Bundles:
         """Return the bundles that can be activated."""

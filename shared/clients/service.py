@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
+import orjson
 import stamina
 
 from shared.circuit_breaker import CircuitBreaker, CircuitOpen
@@ -128,6 +129,21 @@ class ServiceClient:
             raise Starting(_detail_of(response))
         return _detail_of(response)
 
+    def why_hung(self) -> str | None:
+        """Ask `/livez` of a worker once: None if it lives or has no page, else the reason it gives.
+
+        Raises:
+            Unavailable: something listens and does not answer.
+        """
+        try:
+            response = self._http.get("/livez")
+        except httpx.ConnectError:
+            return None
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self._http.base_url}: no answer") from error
+        is_hung = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
+        return response.text.strip() if is_hung else None
+
     def _call(
         self,
         answer: type[Answer],
@@ -136,10 +152,13 @@ class ServiceClient:
         *,
         body: Contract | None = None,
         lines: Sequence[Contract] = (),
+        json_body: Sequence[str] | None = None,
         params: Mapping[str, str | int | list[str]] | None = None,
         timeout_seconds: float | None = None,
     ) -> Answer:
         content = None if body is None else body.model_dump_json()
+        if json_body is not None:
+            content = orjson.dumps(json_body).decode()
         if lines:
             content = "".join(line.model_dump_json() + "\n" for line in lines)
         request = self._http.build_request(

@@ -189,6 +189,13 @@ class AdsChanged(Contract):
     """Left out by `unless_deleted`: deleted with the very content they were put with."""
 
 
+class AdsCompacted(Contract):
+    """The journal of the ads was written anew."""
+
+    bytes: int
+    """That it has now."""
+
+
 class ScoreParts(Contract):
     """What an ad's vector is made of; they add up to the inner product."""
 

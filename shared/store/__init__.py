@@ -1,6 +1,7 @@
 """Documents, jobs and augmented labels: in Redis, and in memory for tests."""
 
 from shared.store.memory import MemoryStore
+from shared.store.portable import Portable
 from shared.store.protocols import (
     MAX_AMONG,
     MAX_TRIES,
@@ -18,6 +19,7 @@ __all__ = [
     "MAX_TRIES",
     "Followed",
     "MemoryStore",
+    "Portable",
     "RedisStore",
     "Remap",
     "Revision",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from shared.store.intake import MAX_REFUSALS
 from shared.store.scripts import working
 
-_ROW = 5
+VALUES_PER_DOCUMENT = 5
 """Values of a document: id, content hash, body, generator, what that wrote (or nothing)."""
 
 _INTAKE = f"""
-local ROW, MAX_REFUSALS = {_ROW}, {MAX_REFUSALS}
+local ROW, MAX_REFUSALS = {VALUES_PER_DOCUMENT}, {MAX_REFUSALS}
 local function is_unchanged(id, content_hash)
   -- Returns the content hash before, too.
   local kept = call('HMGET', DOCUMENT .. id, 'content_hash', 'revision')
@@ -178,7 +178,8 @@ local job, last = ARGV[1], ARGV[2] * ROW - 1
 if not call('ZSCORE', SEALED, job) then return {1} end
 local rows, taken, unchanged, lease = call('LRANGE', STAGED .. job, 0, last), {0}, 0, now()
 for i = 1, #rows, ROW do
-  if take(job .. '/' .. rows[i], lease, unpack(rows, i, i + ROW - 1)) then
+  local is_gone = call('SISMEMBER', GONE .. job, rows[i]) == 1
+  if not is_gone and take(job .. '/' .. rows[i], lease, unpack(rows, i, i + ROW - 1)) then
     taken[#taken + 1] = rows[i]
   else
     unchanged = unchanged + 1
@@ -195,6 +196,7 @@ if unchanged > 0 then
 end
 if call('EXISTS', STAGED .. job) == 0 then
   call('ZREM', SEALED, job)
+  call('UNLINK', GONE .. job)
   taken[1] = 1
 end
 return taken
@@ -229,7 +231,7 @@ if not state then return nil end
 if kind == 'augment' and (state == 'accepted' or state == 'running') then
   local staged = call('LLEN', STAGED .. job) / ROW
   local left = record[3] - record[4] - record[5]
-  call('UNLINK', STAGED .. job)
+  call('UNLINK', STAGED .. job, GONE .. job)
   call('ZREM', SEALED, job)
   call('HSET', JOB .. job, 'state', 'cancelled', 'finished_at', now())
   call('HINCRBY', TOTALS, 'staged', -staged)

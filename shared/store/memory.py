@@ -27,6 +27,7 @@ from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
 from shared.store.intake import MAX_ERRORS
 from shared.store.memory_intake import Kept, MemoryIntake
+from shared.store.memory_rows import MemoryRows
 from shared.store.memory_work import NO_LEASE, MemoryWork, by_job
 from shared.store.protocols import Followed, Page, QueueState, Remap, Revision, Stored
 
@@ -35,7 +36,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryStore(MemoryIntake, MemoryWork):
+class MemoryStore(MemoryIntake, MemoryWork, MemoryRows):
     """A `Store` that is gone with its process. Safe to call from several threads.
 
     Args:
@@ -277,6 +278,8 @@ class MemoryStore(MemoryIntake, MemoryWork):
     def remove_documents(self, document_ids: Sequence[str]) -> list[str]:
         """Forget documents and all that belongs to them."""
         with self._lock:
+            for job_id in self._staged:
+                self._gone.setdefault(job_id, set()).update(document_ids)
             there = [each for each in dict.fromkeys(document_ids) if each in self._documents]
             for document_id in there:
                 del self._documents[document_id]

@@ -46,7 +46,7 @@ class Kept:
 
 
 @dataclass
-class _Remembered:
+class Remembered:
     """What an idempotency key stands for; without a digest an upload that is under way."""
 
     job_id: str
@@ -85,9 +85,10 @@ class MemoryIntake:
     _deaths: dict[str, DeadLetter]
 
     def __init__(self) -> None:
-        self._remembered: dict[str, _Remembered] = {}
+        self._remembered: dict[str, Remembered] = {}
         self._uploads: dict[str, _Upload] = {}
         self._staged: dict[str, dict[str, Incoming]] = {}
+        self._gone: dict[str, set[str]] = {}
         self._places: dict[str, frozenset[int]] = {}
         self._generator: str | None = None
 
@@ -133,7 +134,7 @@ class MemoryIntake:
             if upload.owner not in {"", hold.owner} and left > 0:
                 raise InFlight(UNDER_WAY, retry_after_seconds=1 + int(left))
             if key:
-                self._remembered[key] = _Remembered(job_id)
+                self._remembered[key] = Remembered(job_id)
             self._hold(upload, hold)
             return Upload(job_id, upload.at)
 
@@ -200,7 +201,12 @@ class MemoryIntake:
         with self._lock:
             staged = self._staged.get(job_id, {})
             page = list(islice(staged, limit))
-            waiting = [each for each in page if not self._take(job_id, staged[each], self._now())]
+            gone = self._gone.get(job_id, set())
+            waiting = [
+                each
+                for each in page
+                if each not in gone and not self._take(job_id, staged[each], self._now())
+            ]
             for each in page:
                 del staged[each]
             if unchanged := len(page) - len(waiting):
@@ -209,6 +215,7 @@ class MemoryIntake:
                 self._judge(job_id)
             if not staged:
                 self._staged.pop(job_id, None)
+                self._gone.pop(job_id, None)
             return waiting, not staged
 
     def release_upload(self, job_id: str, hold: Hold) -> None:
@@ -268,6 +275,7 @@ class MemoryIntake:
                 raise Conflict(CANNOT_CANCEL)
             if job.state not in FINAL_STATES:
                 self._staged.pop(job_id, None)
+                self._gone.pop(job_id, None)
                 self._jobs[job_id] = job.model_copy(
                     update={
                         "state": JobState.CANCELLED,
@@ -331,7 +339,7 @@ class MemoryIntake:
         if upload.key:
             del self._remembered[upload.key]
 
-    def _recall(self, key: str) -> _Remembered | None:
+    def _recall(self, key: str) -> Remembered | None:
         known = self._remembered.get(key)
         if known and known.until is not None and known.until <= self._now():
             return None
@@ -339,7 +347,7 @@ class MemoryIntake:
 
     def _remember(self, key: str, job_id: str, digest: str, seconds: int) -> None:
         until = self._now() + timedelta(seconds=seconds)
-        self._remembered[key] = _Remembered(job_id, digest, until)
+        self._remembered[key] = Remembered(job_id, digest, until)
 
 
 def _microseconds(job: Job) -> int:

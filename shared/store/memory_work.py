@@ -16,7 +16,7 @@ _Entry = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class _Try:
+class Try:
     """Tries of a document alone, whose hands it is in, and why its last try failed."""
 
     alone: int = 0
@@ -36,7 +36,7 @@ class MemoryWork:
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
         self._waiting: dict[_Entry, datetime] = {}
-        self._tries: dict[_Entry, _Try] = {}
+        self._tries: dict[_Entry, Try] = {}
         self._deaths: dict[str, DeadLetter] = {}
 
     def take(self, job_id: str, document_ids: Sequence[str], owner: str, seconds: float) -> Taken:
@@ -47,7 +47,7 @@ class MemoryWork:
             if not fresh and len(suspects) == 1:
                 taken, apart = suspects, []
             for each in taken:
-                before = self._tries.get((job_id, each), _Try())
+                before = self._tries.get((job_id, each), Try())
                 alone = before.alone + (len(taken) == 1)
                 self._tries[job_id, each] = replace(before, alone=alone, owner=owner)
                 self._waiting[job_id, each] = self._now() + timedelta(seconds=seconds)
@@ -118,7 +118,7 @@ class MemoryWork:
 
     def _let_go(
         self, job_id: str, document_ids: Sequence[str], owner: str, seconds: float
-    ) -> list[tuple[_Entry, _Try]]:
+    ) -> list[tuple[_Entry, Try]]:
         found = []
         for each in document_ids:
             entry = (job_id, each)
@@ -138,7 +138,7 @@ class MemoryWork:
             self._waiting.pop((job_id, each), None)
             self._tries.pop((job_id, each), None)
 
-    def _disown(self, entry: _Entry) -> _Try:
+    def _disown(self, entry: _Entry) -> Try:
         self._tries[entry] = replace(self._tries[entry], owner="")
         return self._tries[entry]
 

@@ -19,17 +19,22 @@ from shared.contracts.augmentation import (
 )
 from shared.contracts.mapping import MappedQuery
 from shared.contracts.reviews import Review, ReviewVerdict
-from shared.contracts.synthetic_queries import SyntheticQueries
+from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import InvalidInput
 from shared.store.protocols import Revision
 
-MADE_BY, MADE_AT, VERSION, POLICY = "@", "@at", "@version", "@policy"
+MADE_BY, MADE_AT, MADE_OF, VERSION, POLICY = "@", "@at", "@of", "@version", "@policy"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def time_of(microseconds: str) -> datetime:
     """Return a time that Redis counted."""
     return _EPOCH + timedelta(microseconds=int(microseconds))
+
+
+def microseconds_of(time: datetime) -> int:
+    """Return a time as Redis counts it."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def job_of(
@@ -125,13 +130,18 @@ def _by_line(refusals: Sequence[str]) -> list[Refusal]:
 
 def maker_of(revision: Revision) -> bytes:
     """Return what all labels of a revision have in common, as it is kept."""
+    return made_by(revision.written, revision.generator, revision.encoder, revision.min_similarity)
+
+
+def made_by(written: WrittenQueries, generator: str, encoder: str, min_similarity: float) -> bytes:
+    """Return what made labels, as it is kept."""
     return orjson.dumps(
         {
-            "synthetic_queries": revision.written.queries,
-            "evidence": [tuple(each) for each in revision.written.evidence],
-            "generator": revision.generator,
-            "encoder": revision.encoder,
-            "min_similarity": revision.min_similarity,
+            "synthetic_queries": written.queries,
+            "evidence": [tuple(each) for each in written.evidence],
+            "generator": generator,
+            "encoder": encoder,
+            "min_similarity": min_similarity,
         }
     )
 

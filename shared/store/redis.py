@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import orjson
 import redis
 from redis import exceptions
-from redis.backoff import ExponentialBackoff
 from redis.commands.core import Script
-from redis.retry import Retry
 
 from shared.contracts.augmentation import (
     Counts,
@@ -29,7 +28,9 @@ from shared.contracts.reviews import Review, Verdict, VerdictsKept
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import Conflict, Full, InvalidInput, NotFound, Unavailable
 from shared.store import keys, records, scripts
+from shared.store.address import RedisAddress
 from shared.store.intake import MAX_ERRORS
+from shared.store.portable import IS_IMPORTING
 from shared.store.protocols import (
     MAX_SEEN_OF_A_QUERY,
     Followed,
@@ -40,7 +41,9 @@ from shared.store.protocols import (
     Stored,
 )
 from shared.store.queue_script import READ_QUEUE
+from shared.store.redis_files import RedisFiles
 from shared.store.redis_intake import RedisIntake
+from shared.store.redis_rows import RedisRows
 from shared.store.redis_work import RedisWork, by_job
 from shared.tracing import span
 
@@ -51,19 +54,21 @@ older than the version followed is noted as behind all the same."""
 _CANNOT_WRITE = ("MISCONF", "NOREPLICAS", "MASTERDOWN")
 
 
-class RedisStore(RedisIntake, RedisWork):
+class RedisStore(RedisIntake, RedisWork, RedisRows, RedisFiles):
     """A `Store` in Redis. Safe to call from several threads; connects when first asked.
 
     Args:
         client: decodes responses.
+        place: how messages call it; host and port if absent.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, place: str = "") -> None:
         super().__init__(client)
         self._redis = client
-        self._place = _place_of(client)
+        self._place = place or _place_of(client)
         self._is_checked = False
         self._register_intake(client)
+        self._register_rows(client)
         self._lease = client.register_script(scripts.LEASE)
         self._abandoned = client.register_script(scripts.ABANDONED)
         self._finish = client.register_script(scripts.FINISH)
@@ -85,7 +90,7 @@ class RedisStore(RedisIntake, RedisWork):
 
     @classmethod
     def at(cls, url: str, *, retries: int = 2, timeout_seconds: float = 5.0) -> Self:
-        """Return the store at a `redis://` or `rediss://` URL.
+        """Return the store at a URL that `RedisAddress` reads.
 
         Args:
             url: may hold user and password; messages never do.
@@ -94,22 +99,25 @@ class RedisStore(RedisIntake, RedisWork):
             timeout_seconds: of one attempt.
 
         Raises:
-            InvalidInput: not a Redis URL.
+            InvalidInput: not such a URL.
+        """
+        address = RedisAddress.of(url)
+        client = address.client(retries=retries, timeout_seconds=timeout_seconds)
+        return cls(client, address.place)
+
+    @classmethod
+    def of_process(cls, name: str, url: str) -> Self:
+        """Return the store for a process that begins; the process ends with one line if it can never use it.
+
+        A cluster, another layout and half an import are reasons, not that Redis is away.
         """
         try:
-            client = redis.Redis.from_url(
-                url,
-                decode_responses=True,
-                retry=Retry(ExponentialBackoff(), retries),
-                socket_timeout=timeout_seconds,
-                socket_connect_timeout=min(timeout_seconds, 2.0),
-                health_check_interval=30,
-            )
-        except ValueError:
-            raise InvalidInput(
-                "the Redis URL (SKIM_REDIS_URL) is malformed; expected redis://HOST:PORT/DATABASE"
-            ) from None  # the cause may quote the password
-        return cls(client)
+            store = cls.at(url)
+            with suppress(Unavailable):
+                store.check()
+        except (Conflict, InvalidInput) as error:
+            sys.exit(f"{name}: {error}")
+        return store
 
     def check(self) -> None:
         """Return if Redis answers and holds our layout, or nothing yet."""
@@ -441,12 +449,15 @@ class RedisStore(RedisIntake, RedisWork):
         ]
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Check the layout before the first question, and name by fact what goes wrong."""
+    def _asking(self, *, imports: bool = False) -> Iterator[None]:
+        """Check the layout before the first question, and name by fact what goes wrong.
+
+        An import checks it each time: it may be one that is not finished.
+        """
         try:
-            if not self._is_checked:
-                self._check_layout()
-                self._is_checked = True
+            if imports or not self._is_checked:
+                self._check_layout(imports=imports)
+                self._is_checked = not imports
             yield
         except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
             raise Unavailable(f"{self._place} does not answer: {error}") from error
@@ -459,9 +470,17 @@ class RedisStore(RedisIntake, RedisWork):
                 raise
             raise Unavailable(f"{self._place} cannot write: {error}") from error
 
-    def _check_layout(self) -> None:
+    def _check_layout(self, *, imports: bool) -> None:
+        cluster: Any = self._redis.info("cluster")
+        if cluster.get("cluster_enabled"):
+            raise Conflict(
+                f"{self._place} is a cluster, which the workers' queue cannot use: expected a single server, or "
+                "one that sentinels watch"
+            )
         found: Any = self._redis.set(keys.LAYOUT, keys.LAYOUT_VERSION, nx=True, get=True)
-        if found not in (None, keys.LAYOUT_VERSION):
+        if found == keys.IMPORTING and not imports:
+            raise Conflict(f"{self._place}: {IS_IMPORTING}")
+        if found not in (None, keys.LAYOUT_VERSION, keys.IMPORTING):
             raise Conflict(
                 f"{self._place} holds data of layout {found}; this version of SKIM reads "
                 f"layout {keys.LAYOUT_VERSION}"

@@ -21,6 +21,7 @@ local FOLLOWED, BEHIND, REMOVED = '{keys.FOLLOWED}', '{keys.BEHIND}', '{keys.REM
 local IDEMPOTENCY, GENERATOR = '{keys.IDEMPOTENCY}', '{keys.GENERATOR}'
 local UPLOAD, UPLOADS, UPLOADED = '{keys.UPLOAD}', '{keys.UPLOADS}', '{keys.UPLOADED}'
 local STAGED, SEALED, REFUSALS = '{keys.STAGED}', '{keys.SEALED}', '{keys.REFUSALS}'
+local GONE = '{keys.GONE}'
 local call = redis.call
 local function forget_death(id)
   call('HDEL', DEATHS, id)
@@ -248,8 +249,9 @@ return 1
 )
 
 REMOVE_DOCUMENTS = writing("""
--- document ids; returns those there were
+-- document ids; returns those there were. What sealed uploads are still to bring of them is not taken in
 local removed = {}
+for _, job in ipairs(call('ZRANGE', SEALED, 0, -1)) do call('SADD', GONE .. job, unpack(ARGV)) end
 for _, id in ipairs(ARGV) do
   if call('ZREM', DOCUMENTS, id) == 1 then
     local revision = call('HGET', DOCUMENT .. id, 'revision')

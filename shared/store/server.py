@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +27,8 @@ def server_command(folder: Path, port: int) -> list[str]:
 
     It writes every change to an append-only file before it answers, and refuses writes when memory is full
     rather than forget. (With `appendfsync everysec` it answers before it writes while a sync is under way, and
-    what it has promised then dies with it.) The folder is made if it is missing.
+    what it has promised then dies with it.) It writes no snapshots, which would keep what was erased. The folder is made
+    if it is missing.
 
     Raises:
         NotFound: no server program on this machine.
@@ -37,10 +40,11 @@ def server_command(folder: Path, port: int) -> list[str]:
         "--bind": "127.0.0.1",
         "--appendonly": "yes",
         "--appendfsync": "always",
+        "--save": "",
         "--maxmemory-policy": "noeviction",
         "--daemonize": "no",
     }
-    return [str(_program()), *(part for setting in settings.items() for part in setting)]
+    return [str(server_program()), *(part for setting in settings.items() for part in setting)]
 
 
 class RedisServer:
@@ -49,12 +53,23 @@ class RedisServer:
     Args:
         folder: of its data and its log.
         port: to listen on; a free one if absent.
+        settings: more words of its command line.
+        environment: more variables.
     """
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        settings: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = folder
-        self._port = port or _free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self._settings = settings
+        self._environment = {**os.environ, **(environment or {})}
+        self.port = port or _free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -75,17 +90,21 @@ class RedisServer:
         Raises:
             Unavailable: it ended, or did not answer in time; the message has the end of its log.
         """
-        command = server_command(self._folder, self._port)
+        command = [*server_command(self._folder, self.port), *self._settings]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603  (our own command line)
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 tail = self._log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:]
-                raise Unavailable(f"the Redis server on port {self._port} did not start: {tail}")
+                raise Unavailable(f"the Redis server on port {self.port} did not start: {tail}")
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -118,7 +137,7 @@ class RedisServer:
         if self._process is None or self._process.poll() is not None:
             return False
         try:
-            with redis.Redis(port=self._port, socket_timeout=1) as client:
+            with redis.Redis(port=self.port, socket_timeout=1) as client:
                 server: Any = client.info("server")
                 return bool(server["process_id"] == self._process.pid)
         except redis.RedisError:
@@ -131,7 +150,8 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _program() -> Path:
+def server_program() -> Path:
+    """Return the server program of this machine; `NotFound` without one."""
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
             return Path(found)

@@ -17,6 +17,7 @@ CHANGES = {
     "DELETE /v1/train-queries/{query_id}": Scope.INGEST,
     "PATCH /v1/ads": Scope.INGEST,
     "POST /v1/ads:batch": Scope.READ,
+    "POST /v1/ads:compact": Scope.ADMIN,
     "POST /v1/bundles/{version}:activate": Scope.ADMIN,
     "POST /v1/bundles:reload": Scope.ADMIN,
     "POST /v1/bundles:rollback": Scope.ADMIN,

@@ -7,14 +7,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import redis
 
 from shared.contracts.document import Document
+from shared.store.server import RedisServer
 from tests.chaos.documents import CRASH, FLOOD, HANG, KILL, STOP, poison_of
-from tests.chaos.suite import QUEUE, Part, Suite
+from tests.chaos.suite import QUEUE, Part, Server, Suite
+from tests.support import clocks
+from tests.support.sentinels import WatchedRedis
 
+_CLOCK = "clock"
 Fault = Callable[[Suite], None]
 
 
@@ -32,6 +37,10 @@ class Row:
         seconds: faults go on for so long, however many; 0: `times` says it.
         seconds_per_fault: documents are posted for so long, times the number of faults.
         share: of ordinary documents, in multiples of the asked number.
+        pause_seconds: between two faults.
+        server: makes Redis in the row's folder, if not one server alone.
+        environment: gives processes of ours more variables, for the row's folder.
+        why_not: says what it needs that is not on this machine; empty if nothing.
     """
 
     fault: Fault
@@ -44,6 +53,9 @@ class Row:
     seconds_per_fault: float = 2.5
     share: int = 1
     pause_seconds: float = 0.6
+    server: Callable[[Path], Server] | None = None
+    environment: Callable[[Path], Mapping[str, str]] | None = None
+    why_not: Callable[[], str] = str
 
 
 def _nothing(suite: Suite) -> None:
@@ -113,6 +125,32 @@ def _api_kill(suite: Suite) -> None:
     _down(random.choice(suite.apis), suite, 0.2)
 
 
+def _failover(suite: Suite) -> None:
+    assert isinstance(suite.redis, WatchedRedis)
+    suite.redis.fail_over()
+
+
+def _clocks_jump(suite: Suite) -> None:
+    """Set our processes' clocks a day ahead, a day back, and right again."""
+    for seconds in (clocks.DAY, -clocks.DAY, 0):
+        clocks.jump(suite.folder / _CLOCK, seconds)
+        suite.rest(1.5)
+
+
+def _redis_clock_jumps(suite: Suite) -> None:
+    """Set Redis' own clock a day ahead or back, turn by turn; it is right at the end."""
+    file = suite.folder / _CLOCK
+    was = int(file.read_text())
+    clocks.jump(file, {0: clocks.DAY, clocks.DAY: -clocks.DAY, -clocks.DAY: 0}[was])
+    suite.rest(2.5)
+
+
+def _server_with_a_jumping_clock(folder: Path) -> Server:
+    environment = clocks.of_a_server(folder / _CLOCK)
+    clocks.jump(folder / _CLOCK, 0)
+    return RedisServer(folder / "redis", environment=environment)
+
+
 def _anything(suite: Suite) -> None:
     faults: Sequence[Fault] = (
         _worker_group_kill,
@@ -143,6 +181,20 @@ ROWS: Mapping[str, Row] = {
     "memory_full": Row(_memory_full, 3),
     "two_sweepers": Row(_sweepers_kept_busy, 6, sweepers=2),
     "two_api_processes": Row(_api_kill, 6, apis=2),
+    "failover": Row(_failover, 2, seconds_per_fault=12.0, server=WatchedRedis),
+    "clocks_jump": Row(
+        _clocks_jump,
+        4,
+        seconds_per_fault=5.0,
+        environment=lambda folder: clocks.of_processes(folder / _CLOCK),
+    ),
+    "redis_clock_jumps": Row(
+        _redis_clock_jumps,
+        6,
+        seconds_per_fault=4.0,
+        server=_server_with_a_jumping_clock,
+        why_not=clocks.why_no_server_clock_jumps,
+    ),
     "poison_kill": Row(_nothing, poison=[poison_of(KILL, 0), poison_of(KILL, 1)]),
     "poison_hang": Row(_nothing, poison=[poison_of(HANG), poison_of(STOP)]),
     "poison_overfeed": Row(_nothing, poison=[poison_of(FLOOD), poison_of(CRASH)]),

@@ -98,7 +98,14 @@ def _run(row: Row, number: int, folder: Path) -> Outcome:
     middle = number // 2
     documents[middle:middle] = row.poison  # among neighbours, not in a batch of their own
     began = time.monotonic()
-    with Suite(folder, apis=row.apis, sweepers=row.sweepers) as suite:
+    folder.mkdir(parents=True, exist_ok=True)
+    with Suite(
+        folder,
+        apis=row.apis,
+        sweepers=row.sweepers,
+        server=row.server(folder) if row.server else None,
+        environment=row.environment(folder) if row.environment else None,
+    ) as suite:
         lasts = row.seconds or row.times * row.seconds_per_fault
         poster = Poster(suite, documents, lasts)
         poster.start()

@@ -11,10 +11,10 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import redis
 
@@ -22,6 +22,7 @@ from services.cli.processes import ProcessId, identify, kill, marked, send, wait
 from shared.clients import AugmentationClient, ServiceClient
 from shared.errors import SkimError, Unavailable
 from shared.store import RedisStore, keys
+from shared.store.address import RedisAddress
 from shared.store.server import RedisServer
 from tests.chaos.services import MARK
 
@@ -105,6 +106,21 @@ class Part:
         return [each for each in found if each is not None]
 
 
+class Server(Protocol):
+    """Redis, whatever stands behind its URL."""
+
+    url: str
+
+    def start(self) -> None:
+        """Start it."""
+
+    def stop(self) -> None:
+        """Let it write what it has and end."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
 class Suite:
     """All processes of a row.
 
@@ -113,15 +129,24 @@ class Suite:
         apis: how many processes of the augmentation service.
         sweepers: how many of the sweeper.
         pace_seconds: a document takes to be written.
+        server: of Redis; one of its own if absent.
+        environment: more variables of all processes but Redis.
     """
 
     def __init__(
-        self, folder: Path, *, apis: int = 1, sweepers: int = 1, pace_seconds: float = 0.03
+        self,
+        folder: Path,
+        *,
+        apis: int = 1,
+        sweepers: int = 1,
+        pace_seconds: float = 0.03,
+        server: Server | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.mark = uuid.uuid4().hex
-        self.redis = RedisServer(folder / "redis")
-        self._folder = folder
+        self.redis: Server = server or RedisServer(folder / "redis")
+        self.folder = folder
         generation, mapping, *api_ports = (_free_port() for _ in range(2 + apis))
         urls = {
             "SKIM_GENERATION_URL": f"http://127.0.0.1:{generation}",
@@ -138,6 +163,7 @@ class Suite:
             "SKIM_CHAOS_SECONDS": str(pace_seconds),
             "PYTHONPATH": str(_ROOT),
             MARK: self.mark,
+            **(environment or {}),
         }
         stand_in = ["-m", "tests.chaos.services"]
         self.generation = self._part("generation", *stand_in, "generation", str(generation))
@@ -155,14 +181,15 @@ class Suite:
         ]
         self.api_urls = [f"http://127.0.0.1:{port}" for port in api_ports]
         self._probes = [urls["SKIM_GENERATION_URL"], urls["SKIM_MAPPING_URL"], *self.api_urls]
-        self.client = redis.Redis.from_url(self.redis.url, decode_responses=True)
+        address = RedisAddress.of(self.redis.url)
+        self.client = address.client(retries=20, timeout_seconds=5.0)
         self.store = RedisStore.at(self.redis.url, retries=20)
 
     def _part(self, name: str, *command: str, port: int = 0) -> Part:
         environment = {**self._environment}
         if port:
             environment["SKIM_AUGMENTATION_PORT"] = str(port)
-        return Part(name, [sys.executable, *command], self._folder, environment)
+        return Part(name, [sys.executable, *command], self.folder, environment)
 
     @property
     def parts(self) -> list[Part]:
@@ -208,7 +235,7 @@ class Suite:
             return is_so()
 
         if not wait_until(look, seconds):
-            raise Unavailable(f"{otherwise} in {seconds:.0f} s; logs are in {self._folder}")
+            raise Unavailable(f"{otherwise} in {seconds:.0f} s; logs are in {self.folder}")
 
     def keep(self) -> None:
         """Start again what died by itself, as `skim up` does."""

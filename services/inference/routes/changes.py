@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -10,7 +11,7 @@ from services.inference.bodies import described, items_of
 from services.inference.serving import Serving
 from shared.contracts.base import Identifier
 from shared.contracts.document import Document
-from shared.contracts.inference import AdId, AdPatch, AdsChanged
+from shared.contracts.inference import AdId, AdPatch, AdsChanged, AdsCompacted
 from shared.errors import NotFound
 
 
@@ -53,5 +54,10 @@ def changes_router(serving: Serving) -> APIRouter:
         if not changed.removed:
             raise NotFound(f"there is no ad {ad_id!r}")
         return changed
+
+    @router.post("/v1/ads:compact")
+    async def compact() -> AdsCompacted:
+        """Write the journal of the ads anew: nothing is left in it of what was changed or taken out."""
+        return AdsCompacted(bytes=await asyncio.to_thread(serving.generations.ads.compact))
 
     return router

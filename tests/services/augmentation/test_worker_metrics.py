@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.augmentation.tasks import app, augment_batch
-from services.augmentation.worker_metrics import MeasuredTask, MetricsPage, WorkerMetrics
+from services.augmentation.worker_metrics import MeasuredTask, WorkerMetrics, WorkerPage
 from services.cli.processes import wait_until
 from shared.store.server import RedisServer
 
@@ -68,7 +68,7 @@ def test_a_worker_shows_what_became_of_its_tasks(
 
 def test_the_tasks_of_our_application_are_counted() -> None:
     assert isinstance(augment_batch, MeasuredTask)
-    assert MetricsPage in app.steps["worker"]
+    assert WorkerPage in app.steps["worker"]
 
 
 def test_a_task_that_never_began_is_counted_and_not_timed() -> None:

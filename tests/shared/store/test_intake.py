@@ -542,3 +542,30 @@ def test_a_cursor_of_a_job_that_is_gone_leads_on_by_its_time(store: Store) -> No
 def test_a_cursor_that_is_none_of_ours_is_invalid(store: Store, cursor: str) -> None:
     with pytest.raises(InvalidInput, match="cursor"):
         store.jobs(9, cursor)
+
+
+def test_what_is_removed_while_it_is_staged_does_not_come_back(store: Store) -> None:
+    store.accept([D2])
+    job_id = sealed(store, D1, D2, D3)
+
+    assert store.remove_documents(["d1", "d2"]) == ["d2"]
+    taken = store.take_in(job_id, 9)
+
+    assert taken == (["d3"], True)
+    assert store.counts().documents == 1
+    assert store.job(job_id).done == 2
+    with pytest.raises(NotFound):
+        store.document("d1")
+    store.accept([D1])  # what is handed in later is there
+    assert store.document("d1") == D1
+
+
+def test_nothing_is_kept_of_removals_once_an_upload_is_taken_in(
+    redis_store: RedisStore, redis_client: redis.Redis
+) -> None:
+    for end in (lambda job_id: redis_store.take_in(job_id, 9), redis_store.cancel):
+        job_id = sealed(redis_store, D1, D2)
+        redis_store.remove_documents(["d1"])
+        end(job_id)
+
+    assert redis_client.keys("skim:1:gone:*") == []
