@@ -8,13 +8,16 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
 
+from services.inference.answering import Answering
 from services.inference.event_desk import EventDesk
 from services.inference.generations import Generations
 from services.inference.routes.ads import ads_router
 from services.inference.routes.bundles import bundles_router
 from services.inference.routes.changes import changes_router
 from services.inference.routes.events import events_router
+from services.inference.routes.lane import AdsLane
 from services.inference.serving import Serving
 from services.inference.settings import InferenceSettings
 from shared.web import create_app
@@ -36,6 +39,7 @@ def build_app(
     registry = CollectorRegistry()
     serving = Serving(settings, generations, registry)
     desk = open_desk(registry) if open_desk else None
+    answering = Answering(serving, desk)
 
     @asynccontextmanager
     async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -57,7 +61,9 @@ def build_app(
         registry=registry,
     )
     app.state.serving = serving
-    app.include_router(ads_router(serving, desk))
+    # the innermost of all: what is refused or counted for other requests is so for these
+    app.user_middleware.append(Middleware(AdsLane, serving=serving, answering=answering))
+    app.include_router(ads_router(serving, answering))
     app.include_router(changes_router(serving))
     app.include_router(bundles_router(serving))
     if desk is not None:
