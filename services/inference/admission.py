@@ -181,7 +181,8 @@ class Admission:
             return False
         if not job.claim.acquire(blocking=False):
             return True
-        begun, result, error = self._clock(), None, None
+        begun, result = self._clock(), None
+        error: BaseException | None = None
         is_late = job.waits and begun + self.service_seconds > job.deadline
         if is_late:
             error = Unavailable("the answer would come after its deadline", retry_after_seconds=1)
