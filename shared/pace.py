@@ -14,7 +14,8 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _SLICE_SECONDS = 0.0005
 """Others wait no longer for the interpreter; it is handed over at the latest every 5 ms by itself."""
-_LOWEST_PRIORITY = 19
+_PRIORITY = 10
+"""Behind what has the usual 0, and not starved by it: a switch must end on a busy machine too."""
 
 
 class Pace:
@@ -61,7 +62,7 @@ class Pace:
 
 def _do(work: Callable[[], _Result], done: Future[_Result]) -> None:
     with suppress(OSError, AttributeError):  # threads have no priority of their own but on Linux
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
     try:
         done.set_result(work())
     except BaseException as error:  # noqa: BLE001  (the caller raises it)

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 
-from services.inference.answering import Answering
 from services.inference.event_desk import EventDesk
 from services.inference.generations import Generations
 from services.inference.routes.ads import ads_router
+from services.inference.routes.answering import Answering
 from services.inference.routes.bundles import bundles_router
 from services.inference.routes.changes import changes_router
 from services.inference.routes.events import events_router

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 from structlog.contextvars import get_contextvars
 
 from services.inference.admission import ClientLeft
-from services.inference.answering import (
+from services.inference.retriever import explain
+from services.inference.routes.answering import (
     AdsParameters,
     Answer,
     Answering,
@@ -18,7 +19,6 @@ from services.inference.answering import (
     K,
     Milliseconds,
 )
-from services.inference.retriever import explain
 from services.inference.routes.lane import ADS, CLIENT_LEFT, leaving
 from services.inference.serving import Serving
 from services.inference.view import View

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import get_contextvars
 
 from services.inference.admission import ClientLeft
-from services.inference.answering import AdsParameters, Answering
+from services.inference.routes.answering import AdsParameters, Answering
 from services.inference.serving import Serving
 from shared.errors import SkimError
 from shared.web.problems import problem_of
