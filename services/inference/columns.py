@@ -7,7 +7,6 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -107,8 +106,8 @@ class Columns:
 
     def __init__(self, rows: Iterable[Mapping[str, MetadataValue]]) -> None:
         # arrays, not lists: nothing for the collector to walk, and numpy takes them as they are
-        numbers: dict[str, array[float]] = defaultdict(partial(array, "d"))
-        numbers_at: dict[str, array[int]] = defaultdict(partial(array, "i"))
+        numbers: dict[str, array[float]] = defaultdict(lambda: array("d"))
+        numbers_at: _ByValue[str] = defaultdict(_new_positions)
         texts: dict[str, _ByValue[str]] = defaultdict(_by_value)
         truths: dict[str, _ByValue[bool]] = defaultdict(_by_value)
         self._size = 0
@@ -147,8 +146,12 @@ class Columns:
         return known
 
 
+def _new_positions() -> array[int]:
+    return array("i")
+
+
 def _by_value() -> _ByValue[Any]:
-    return defaultdict(partial(array, "i"))
+    return defaultdict(_new_positions)
 
 
 def _field_of(
