@@ -196,6 +196,7 @@ class Admission:
             job.answer.get_loop().call_soon_threadsafe(
                 self._finish, job, (begun, result), error, seconds
             )
+        del job, error  # an error's traceback holds this frame, and would hold what it holds
         return True
 
     def _finish(
