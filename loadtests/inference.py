@@ -1,4 +1,4 @@
-"""How fast are top ads? `python -m loadtests.inference --json [--save] [--seconds 40] [--ads 100000] [--bundle FOLDER]`.
+"""How fast are top ads? `python -m loadtests.inference --json [--save] [--seconds 40] [--ads 100000] [--bundle FOLDER] [--growth ADS ...]`.
 
 Starts the real service as a process of its own over 100,000 ads (vectors with the structure of real titles, and the
 real encoder; or a published bundle), with its cache of answers off, and asks it over raw keep-alive sockets from this
@@ -17,7 +17,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
 from pathlib import Path
 
 import httpx
@@ -27,7 +28,7 @@ from loadtests import closed_loop, open_loop, results
 from loadtests.queries import DEFAULT, ZipfMix
 from loadtests.service import running
 from loadtests.vectors import clustered, interpolated
-from services.inference.generation import open_generation
+from services.inference.generation import Generation, open_generation
 from shared.ad_index import flat_index
 from shared.bundle import Counts, activate, current, open_bundle, write_bundle
 from shared.contracts.document import Document
@@ -44,6 +45,7 @@ _K, _MANY = 10, 100
 _WARM_UP_SECONDS = 2.0
 _QUERIES_DRAWN = 5_000
 _ENCODED_ALONE = 300
+_ALONE_SECONDS = 2.0
 _OPEN_RATE, _SWAP_RATE = 400.0, 300.0
 _UNCACHED = {"SKIM_INFERENCE_CACHE_BYTES": "0"}
 
@@ -54,6 +56,8 @@ Address = tuple[str, int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and save where asked; 1 if an error of ours stopped it or a request failed."""
     options = _options(arguments)
+    if options.growth:
+        return _grow(options.growth, options)
     try:
         figures = measure(ads=options.ads, seconds=options.seconds, bundle=options.bundle)
     except SkimError as error:
@@ -97,8 +101,38 @@ def measure(*, ads: int, seconds: float, bundle: Path | None = None) -> Figures:
     return figures
 
 
-def publish(bundles: Path, ads: int, bundle: Path | None) -> None:
-    """Make a bundle current in `bundles`, and one like it that can be switched to."""
+def grown(sizes: Sequence[int], *, seconds: float) -> list[Figures]:
+    """Return what answers and memory are at each size of the catalogue.
+
+    Args:
+        sizes: ads of each.
+        seconds: of load at each, at one connection.
+    """
+    requests, rows = _requests(ZipfMix(DEFAULT).draw(_QUERIES_DRAWN), _K), []
+    for ads in sizes:
+        with tempfile.TemporaryDirectory(prefix="skim-loadtest-") as folder:
+            home = Path(folder)
+            started = time.perf_counter()
+            publish(home / "bundles", ads, None, other=False)
+            row: Figures = {"published_seconds": round(time.perf_counter() - started, 1)}
+            row = alone(current(home / "bundles"), list(DEFAULT)) | row
+            started = time.perf_counter()
+            with running("inference", home, environment=_UNCACHED, start_seconds=300) as address:
+                row["cold_start_seconds"] = round(time.perf_counter() - started, 2)
+                closed_loop.run(address, requests, connections=1, seconds=_WARM_UP_SECONDS)
+                load = closed_loop.run(address, requests, connections=1, seconds=seconds)
+                row |= {
+                    "c1_p50_ms": _percentile(load.latencies_ms, 50),
+                    "c1_p99_ms": _percentile(load.latencies_ms, 99),
+                    "errors": load.errors,
+                    "rss_mb": rss_mb(address),
+                }
+            rows.append(row)
+    return rows
+
+
+def publish(bundles: Path, ads: int, bundle: Path | None, *, other: bool = True) -> None:
+    """Make a bundle current in `bundles`, and one like it that can be switched to (`other`)."""
     if bundle is not None:
         version = open_bundle(bundle).manifest.version
         shutil.copytree(bundle, bundles / version)
@@ -121,11 +155,13 @@ def publish(bundles: Path, ads: int, bundle: Path | None) -> None:
         asked=asked,
         version="first",
     )
-    other = bundles / "second"
-    shutil.copytree(written, other)
-    manifest = other / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"version": "first"', '"version": "second"'))
     activate(bundles, "first")
+    if other:
+        shutil.copytree(written, bundles / "second")
+        manifest = bundles / "second" / "manifest.json"
+        manifest.write_text(
+            manifest.read_text().replace('"version": "first"', '"version": "second"')
+        )
 
 
 def alone(folder: Path, queries: Sequence[str]) -> Figures:
@@ -148,7 +184,24 @@ def alone(folder: Path, queries: Sequence[str]) -> Figures:
         "recall_at_10": round(recall_of(index, exact, np.concatenate(vectors), _K), 4),
         "encode_p50_ms": _percentile(encode_ms, 50),
         "search_p50_ms": _percentile(search_ms, 50),
+        "alone_rps": _rate(generation, queries, threads=1),
+        "alone_all_cores_rps": _rate(generation, queries, threads=os.cpu_count() or 1),
     }
+
+
+def _rate(generation: Generation, queries: Sequence[str], *, threads: int) -> float:
+    """Return how many queries a second encoder and search answer in this process: no service can do more."""
+    ends = time.perf_counter() + _ALONE_SECONDS
+
+    def _work(_: int) -> int:
+        for number, query in enumerate(cycle(queries)):
+            if time.perf_counter() >= ends:
+                return number
+            generation.base.index.search(generation.encoder.encode([query]), _K)
+        raise AssertionError("queries come round")
+
+    with ThreadPoolExecutor(threads) as pool:
+        return round(sum(pool.map(_work, range(threads))) / _ALONE_SECONDS, 1)
 
 
 def _vectors(encoder: SentenceEncoder, ads: int) -> np.ndarray:
@@ -254,6 +307,23 @@ def rss_mb(address: Address) -> int | None:
     return None
 
 
+def _grow(sizes: Sequence[int], options: argparse.Namespace) -> int:
+    try:
+        rows = grown(sizes, seconds=options.seconds / 8)
+    except SkimError as error:
+        print(f"loadtests.inference: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(rows) if options.json else results.markdown_table(rows))
+    if options.save:
+        arguments = " ".join(str(size) for size in sizes)
+        results.save(
+            "inference-growth",
+            rows,
+            command=f"python -m loadtests.inference --growth {arguments} --json",
+        )
+    return int(any(row["errors"] for row in rows))
+
+
 def _percentile(milliseconds: Sequence[float], percent: float) -> float | None:
     return round(float(np.percentile(milliseconds, percent)), 3) if milliseconds else None
 
@@ -263,6 +333,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     parser.add_argument(
         "--save", action="store_true", help="keep the figures in loadtests/results"
+    )
+    parser.add_argument(
+        "--growth",
+        type=int,
+        nargs="+",
+        metavar="ADS",
+        help="measure catalogues of these sizes instead: 10000 100000 1000000",
     )
     parser.add_argument("--seconds", type=float, default=40.0, help="of load in all")
     parser.add_argument("--ads", type=int, default=ADS, help="how many, without a bundle")

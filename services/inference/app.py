@@ -9,14 +9,17 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
 
 from services.inference.event_desk import EventDesk
 from services.inference.generations import Generations
 from services.inference.recall_canary import RecallCanary
 from services.inference.routes.ads import ads_router
+from services.inference.routes.answering import Answering
 from services.inference.routes.bundles import bundles_router
 from services.inference.routes.changes import changes_router
 from services.inference.routes.events import events_router
+from services.inference.routes.lane import AdsLane
 from services.inference.serving import Serving
 from services.inference.settings import InferenceSettings
 from shared.web import create_app
@@ -39,6 +42,7 @@ def build_app(
     serving = Serving(settings, generations, registry)
     desk = open_desk(registry) if open_desk else None
     recall = RecallCanary(generations.view, registry)
+    answering = Answering(serving, desk)
 
     @asynccontextmanager
     async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -64,7 +68,9 @@ def build_app(
         registry=registry,
     )
     app.state.serving = serving
-    app.include_router(ads_router(serving, desk))
+    # the innermost of all: what is refused or counted for other requests is so for these
+    app.user_middleware.append(Middleware(AdsLane, serving=serving, answering=answering))
+    app.include_router(ads_router(serving, answering))
     app.include_router(changes_router(serving))
     app.include_router(bundles_router(serving))
     if desk is not None:

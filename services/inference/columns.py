@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ from shared.contracts.inference import FILTER_CHARACTERS, Condition
 _MASKS_KEPT = 16
 
 Positions = NDArray[np.int32]
+_Value = TypeVar("_Value", str, bool)
+_ByValue = defaultdict[_Value, "array[int]"]
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,11 @@ class Columns:
     """
 
     def __init__(self, rows: Iterable[Mapping[str, MetadataValue]]) -> None:
-        numbers: dict[str, list[tuple[float, int]]] = defaultdict(list)
-        texts: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        truths: dict[str, dict[bool, list[int]]] = defaultdict(lambda: defaultdict(list))
+        # arrays, not lists: nothing for the collector to walk, and numpy takes them as they are
+        numbers: dict[str, array[float]] = defaultdict(lambda: array("d"))
+        numbers_at: _ByValue[str] = defaultdict(_new_positions)
+        texts: dict[str, _ByValue[str]] = defaultdict(_by_value)
+        truths: dict[str, _ByValue[bool]] = defaultdict(_by_value)
         self._size = 0
         for position, metadata in enumerate(rows):
             self._size += 1
@@ -115,9 +121,10 @@ class Columns:
                         if len(element) <= FILTER_CHARACTERS:
                             texts[field][element].append(position)
                     else:
-                        numbers[field].append((float(element), position))
+                        numbers[field].append(float(element))
+                        numbers_at[field].append(position)
         self._fields = {
-            field: _field_of(numbers.get(field, []), texts.get(field, {}), truths.get(field, {}))
+            field: _field_of(numbers[field], numbers_at[field], texts[field], truths[field])
             for field in {*numbers, *texts, *truths}
         }
         self._masks: dict[str, NDArray[np.bool_]] = {}
@@ -139,20 +146,27 @@ class Columns:
         return known
 
 
+def _new_positions() -> array[int]:
+    return array("i")
+
+
+def _by_value() -> _ByValue[Any]:
+    return defaultdict(_new_positions)
+
+
 def _field_of(
-    numbers: list[tuple[float, int]],
-    texts: Mapping[str, list[int]],
-    truths: Mapping[bool, list[int]],
+    numbers: array[float], numbers_at: array[int], texts: _ByValue[str], truths: _ByValue[bool]
 ) -> _Field:
     ordered = sorted(texts)
-    lengths = [len(texts[text]) for text in ordered]
-    at = [position for text in ordered for position in texts[text]]
+    at = array("i")
+    for text in ordered:
+        at.extend(texts[text])
     return _Field(
-        np.array([number for number, _ in numbers], dtype=np.float64),
-        np.array([position for _, position in numbers], dtype=np.int32),
+        np.array(numbers, dtype=np.float64),
+        np.array(numbers_at, dtype=np.int32),
         ordered,
         np.array(at, dtype=np.int32),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate([[0], np.cumsum([len(texts[text]) for text in ordered])]).astype(np.int64),
         {truth: np.array(positions, dtype=np.int32) for truth, positions in truths.items()},
     )
 

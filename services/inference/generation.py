@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +15,8 @@ import orjson
 from numpy.typing import NDArray
 
 from services.inference.columns import Columns
-from services.inference.rows import MappedLines
+from services.inference.positions import AdPositions
+from services.inference.rows import MappedLines, Rows
 from shared.ad_index import AdIndex, flat_index, read_index
 from shared.bundle import ADS, ENCODER, Manifest, verify_bundle
 from shared.bundle_facts import CANARIES, LESSONS, MIN_OVERLAP, Canary, Lessons, ScoreCalibration
@@ -21,10 +24,12 @@ from shared.cold_start import ColdStart, cold_start_of
 from shared.contracts.document import Document, MetadataValue
 from shared.encoder import SentenceEncoder
 from shared.errors import Damaged
+from shared.pace import Pace
 from shared.vector_files import read_vectors
 
 _WARM_UP_WORDS = (1, 2, 4, 8, 16, 32)
 _METADATA = ColdStart()
+_AT_ONCE, _BESIDE_REQUESTS = Pace(), Pace(share=0.25)
 Tokens = Sequence[Sequence[int]]
 
 
@@ -49,16 +54,6 @@ class Encoder(Protocol):
         self, texts: Sequence[str], *, max_tokens: int = 32, batch_size: int = 32
     ) -> NDArray[np.float32]:
         """Return (texts, dimensions) float32 unit vectors, in the order given."""
-
-
-class Rows(Protocol):
-    """Ads as JSON, by position."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, position: int, /) -> bytes: ...
-
-    def __iter__(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -87,6 +82,8 @@ class Generation:
     canaries: Sequence[Canary] = ()
     """Queries of the log with the ads that they found when the bundle was made."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    encoder_files: Mapping[str, str] = field(default_factory=dict)
+    """Path -> sha256; bundles of the same share the encoder."""
     serial: int = field(default_factory=count().__next__)
     """No other generation of this process has it, of whatever name."""
 
@@ -136,9 +133,9 @@ class Generation:
             return None
         return Lessons.model_validate_json(self.lessons[position])
 
-    def warm_up(self) -> None:
+    def warm_up(self, pace: Pace = _AT_ONCE) -> None:
         """Answer one query of each length, so that no caller waits for first allocations."""
-        for words in _WARM_UP_WORDS:
+        for words in pace.each(_WARM_UP_WORDS, look=1):
             rows = self.encoder.tokens([" ".join(["word"] * words)])
             self.base.index.search(self.encoder.forward(rows), 10)
 
@@ -154,24 +151,24 @@ def generation_of(
     mixing_weight: float | None = None,
     lessons: Rows | None = None,
     metrics: Mapping[str, float] | None = None,
+    encoder_files: Mapping[str, str] | None = None,
+    pace: Pace = _AT_ONCE,
 ) -> Generation:
     """Return a generation of ads as JSON, one a row.
 
     Raises:
         Damaged: a row is no ad, an id occurs twice, or rows, index and encoder do not fit.
     """
-    positions: dict[str, int] = {}
+    hashes = array("q")
 
     def _metadata() -> Iterator[Mapping[str, MetadataValue]]:
-        for position, row in enumerate(rows):
+        for position, row in enumerate(pace.each(rows)):
             try:
                 ad = orjson.loads(row)
                 ad_id, _ = ad["id"], ad["title"]
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise Damaged(f"bundle {name}: ad {position} is not an ad ({error!r})") from error
-            if ad_id in positions:
-                raise Damaged(f"bundle {name}: ad {ad_id!r} occurs twice")
-            positions[ad_id] = position
+            hashes.append(hash(ad_id))
             yield ad.get("metadata") or {}
 
     columns = Columns(_metadata())
@@ -180,6 +177,10 @@ def generation_of(
             f"bundle {name}: {len(rows)} ads, {len(index)} vectors of {index.dimensions} "
             f"dimensions, an encoder of {encoder.dimensions}"
         )
+    try:
+        positions = AdPositions(rows, hashes)
+    except Damaged as error:
+        raise Damaged(f"bundle {name}: {error}") from error
     return Generation(
         name,
         encoder,
@@ -190,26 +191,41 @@ def generation_of(
         mixing_weight,
         lessons,
         metrics=dict(metrics or {}),
+        encoder_files=dict(encoder_files or {}),
     )
 
 
-def open_generation(folder: Path) -> Generation:
+def open_generation(folder: Path, beside: Generation | None = None) -> Generation:
     """Verify a bundle, load it, ask it its canaries and warm it up.
+
+    Args:
+        folder: of the bundle.
+        beside: what answers meanwhile: it is held up as little as may be, and gives its encoder if it is the same.
 
     Raises:
         NotFound: there is no bundle.
         Damaged: a file is not what its manifest says, or canaries do not find what they must.
     """
-    manifest = verify_bundle(folder)
+    pace = _AT_ONCE if beside is None else _BESIDE_REQUESTS
+    manifest = pace.behind(partial(verify_bundle, folder))
     shape = (manifest.counts.ads, manifest.dimensions)
     index: AdIndex
     if manifest.index.kind == "flat":
-        index = flat_index(read_vectors(folder))
+        index = pace.behind(lambda: flat_index(read_vectors(folder)))
     else:
-        index = read_index(folder, manifest.index, shape)
+        index = pace.behind(partial(read_index, folder, manifest.index, shape))
+    encoder_files = {
+        path: entry.sha256
+        for path, entry in manifest.files.items()
+        if path.startswith(f"{ENCODER}/")
+    }
+    if beside is not None and beside.encoder_files == encoder_files:
+        encoder = beside.encoder
+    else:
+        encoder = pace.behind(partial(SentenceEncoder, folder / ENCODER))
     generation = generation_of(
         manifest.version,
-        SentenceEncoder(folder / ENCODER),
+        encoder,
         index,
         MappedLines(folder / ADS),
         cold_start=manifest.cold_start or _old_cold_start(manifest),
@@ -217,18 +233,20 @@ def open_generation(folder: Path) -> Generation:
         mixing_weight=_mixing_weight(manifest),
         lessons=MappedLines(folder / LESSONS) if LESSONS in manifest.files else None,
         metrics=manifest.metrics,
+        encoder_files=encoder_files,
+        pace=pace,
     )
     if CANARIES in manifest.files:
         lines = MappedLines(folder / CANARIES)
         generation = replace(
             generation, canaries=[Canary.model_validate_json(line) for line in lines]
         )
-        check_canaries(generation, generation.canaries)
-    generation.warm_up()
+        check_canaries(generation, pace.each(generation.canaries, look=1))
+    generation.warm_up(pace)
     return generation
 
 
-def check_canaries(generation: Generation, canaries: Sequence[Canary]) -> float:
+def check_canaries(generation: Generation, canaries: Iterable[Canary]) -> float:
     """Return the share of the canaries' ads that is found.
 
     Raises:

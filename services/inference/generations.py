@@ -28,14 +28,14 @@ class Generations:
     Args:
         bundles: folder of all bundles.
         open_ads: opens the ads that were changed, whatever the bundle.
-        open_bundle: opens, verifies and warms a bundle; runs in a thread.
+        open_bundle: opens, verifies and warms a bundle beside the one that is served; runs in a thread.
     """
 
     def __init__(
         self,
         bundles: Path,
         open_ads: Callable[[], LiveAds],
-        open_bundle: Callable[[Path], Generation] = open_generation,
+        open_bundle: Callable[[Path, Generation | None], Generation] = open_generation,
     ) -> None:
         self._bundles, self._open_ads, self._open_bundle = bundles, open_ads, open_bundle
         self._ads: LiveAds | None = None
@@ -132,7 +132,8 @@ class Generations:
         if self._ads is None:
             self._ads = self._open_ads()
         folder = find()
-        generation = self._open_bundle(folder)
+        served = self._ads.view
+        generation = self._open_bundle(folder, None if served is None else served.generation)
         if points:
             try:
                 activate(self._bundles, folder.name)

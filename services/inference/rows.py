@@ -5,8 +5,19 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+
+
+class Rows(Protocol):
+    """Ads as JSON, by position."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int, /) -> bytes: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
 
 
 class MappedLines:

@@ -46,6 +46,7 @@ class Serving:
             ["source"],
             registry=registry,
         )
+        self.searched, self.cached = (self.answers.labels(each) for each in ("search", "cache"))
         self.refusals = Counter(
             "skim_inference_refusals",
             "Queries that were not answered: full (or late), or left (the client did).",

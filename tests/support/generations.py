@@ -68,8 +68,8 @@ class Shelf:
         if current:
             (self.bundles / "current").write_text(version)
 
-    def open(self, folder: Path) -> Generation:
-        """Open a bundle."""
+    def open(self, folder: Path, beside: Generation | None = None) -> Generation:
+        """Open a bundle, whatever is served."""
         published = self.known[folder.name]
         if isinstance(published, SkimError):
             raise published

@@ -49,7 +49,7 @@ def test_work_is_done_in_order_and_says_how_long_it_waited() -> None:
     async def work(clock: Clock, held: Held) -> None:
         gate = admission(clock)
         tasks = [asyncio.ensure_future(gate.run(9.0, None, held)) for _ in range(3)]
-        await until(lambda: gate.waiting == 2)
+        await until(lambda: gate.waiting == 2 and held.begun == 1)
         clock.now = 2.0
         held.gate.set()
 
@@ -117,7 +117,7 @@ def test_who_waited_past_the_deadline_is_not_worked_on() -> None:
         first = asyncio.ensure_future(gate.run(9.0, None, held))
         second = asyncio.ensure_future(gate.run(1.0, None, held))
         third = asyncio.ensure_future(gate.run(9.0, None, held))
-        await until(lambda: gate.waiting == 2)
+        await until(lambda: gate.waiting == 2 and held.begun == 1)
         clock.now = 3.0
         held.gate.set()
 

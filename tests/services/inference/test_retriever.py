@@ -1,4 +1,5 @@
 import json
+import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -217,3 +218,22 @@ def test_lessons_are_read_line_by_line(tmp_path: Path, tiny_encoder: Path) -> No
 
     view = Catalogue(open_generation(folder)).view
     assert [explain(view, position, "pear").taught_by for position in (0, 1)] == lessons
+
+
+def test_a_bundle_opened_beside_another_shares_its_encoder_only_if_it_is_the_same(
+    tmp_path: Path, tiny_encoder: Path
+) -> None:
+    first = open_generation(publish(tmp_path, tiny_encoder, ["sharp knife", "oboe"], "v1"))
+    second = open_generation(publish(tmp_path, tiny_encoder, ["sweet pear"], "v2"), first)
+    other = tmp_path / "other"
+    shutil.copytree(tiny_encoder, other)
+    card = json.loads((other / "encoder.json").read_text()) | {"name": "other"}
+    (other / "encoder.json").write_text(json.dumps(card))
+    third = open_generation(publish(tmp_path, other, ["sweet pear"], "v3"), second)
+
+    assert second.encoder is first.encoder
+    assert third.encoder is not first.encoder
+    assert (second.name, third.name, third.encoder.name) == ("v2", "v3", "other")
+    for generation in (second, third):
+        ads = top(Catalogue(generation).view, "sweet pear", 5).ads
+        assert [each["title"] for each in ads] == ["sweet pear"]
