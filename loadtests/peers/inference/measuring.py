@@ -145,13 +145,14 @@ def duel(
             )
             for side, own in zip(sides, requests, strict=True)
         ]
-        found.errors += sum(load.errors for load in (*one, *crowd, *later))
+        loads: list[closed_loop.Load | open_loop.OpenLoad] = [*one, *crowd, *later]
+        found.errors += sum(load.errors for load in loads)
         found.errors += sum(len(load.refusals_ms) for load in later)
-        answers += sum(len(load.latencies_ms) for load in (*one, *crowd, *later))
-        for side, turns_of in enumerate((found.ours, found.theirs)):
-            latencies = [load.latencies_ms for load in (one[side], crowd[side], later[side])]
-            loads = dict(zip(LOADS, latencies, strict=True))
-            turns_of.append({"rps": rates[side], "cpu_ms": cpu_ms[side], **_percentiles(loads)})
+        answers += sum(len(load.latencies_ms) for load in loads)
+        for place, turns_of in enumerate((found.ours, found.theirs)):
+            latencies = [load.latencies_ms for load in loads[place::2]]
+            figures = _percentiles(dict(zip(LOADS, latencies, strict=True)))
+            turns_of.append({"rps": rates[place], "cpu_ms": cpu_ms[place], **figures})
     found.generator_ms = round(1000 * (time.process_time() - started) / max(1, answers), 3)
     return found
 

@@ -51,7 +51,8 @@ class Served:
 
     def request(self, query: str, k: int = K) -> bytes:
         """Return the bytes that ask for the top ads of a query."""
-        return closed_loop.get_request(HOST, self.path, **{"query": query, self.limit: k})
+        parameters: dict[str, str | int] = {"query": query, self.limit: k}
+        return closed_loop.get_request(HOST, self.path, **parameters)
 
     def top(self, queries: Sequence[str], k: int = K) -> list[list[str]]:
         """Return the ids of the top ads of each query.

@@ -7,12 +7,14 @@ import pytest
 
 from loadtests.peers.inference.protocol import (
     EFS,
+    WANTED_RECALL,
     Width,
     read_width,
     shares_found,
     smallest_width,
 )
 from loadtests.peers.process import peer_environment
+from shared import index_choice
 from tests.support.rivals import COMMAND, tiny_catalogue
 
 VECTORS = np.array([[1, 0], [0.9, 0], [0.9, 0], [0.5, 0], [0, 1]], dtype=np.float32)
@@ -49,6 +51,10 @@ def test_the_smallest_width_with_enough_recall_is_chosen(tmp_path: Path) -> None
 
     assert smallest_width(catalogue, _search) == Width(128, 1.0)
     assert sorted(set(asked)) == [32, 64, 128]
+
+
+def test_rivals_are_chosen_as_wide_as_ours() -> None:
+    assert WANTED_RECALL == index_choice.MIN_RECALL
 
 
 def test_the_widest_is_taken_where_none_finds_enough(tmp_path: Path) -> None:
