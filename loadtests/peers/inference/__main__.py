@@ -215,7 +215,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ads", type=int, default=ADS)
     parser.add_argument("--turns", type=int, default=5, help="of each service")
     parser.add_argument("--seconds", type=float, default=6.0, help="of one turn")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.only.split(",") if name not in NAMES]
+    if unknown:
+        parser.error(f"rival {unknown[0]!r} is none of {', '.join(NAMES)}")
+    return options
 
 
 if __name__ == "__main__":

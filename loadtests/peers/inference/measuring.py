@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from loadtests import closed_loop, open_loop
 from loadtests.peers.inference.protocol import MIN_RECALL, Catalogue, shares_found
 from loadtests.peers.inference.rivals import Contender
 from loadtests.peers.inference.serving import Served
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Unavailable
 
 CONNECTIONS = 16
 OPEN_SHARE = 0.5
@@ -21,6 +22,7 @@ OPEN_SHARE = 0.5
 PERCENTILES = (50, 90, 95, 99)
 LOADS = ("c1", "c16", "open")
 _TRIAL_SECONDS = 2.0
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 Turn = dict[str, float]
 """`rps` and CPU a request, `cpu_ms`, at 16 connections, and `LOAD_pN`: percentiles of milliseconds."""
@@ -120,6 +122,9 @@ def duel(
         queries: asked in this order, over and over.
         turns: of each.
         seconds: of one turn.
+
+    Raises:
+        Unavailable: one of them answered nothing under a load.
     """
     sides = (ours, theirs)
     requests = [[side.request(query) for query in queries] for side in sides]
@@ -135,7 +140,7 @@ def duel(
             crowd.append(
                 closed_loop.run(side.address, own, connections=CONNECTIONS, seconds=seconds.c16)
             )
-            worked = side.cpu_seconds() - before
+            worked = max(_TICK, side.cpu_seconds() - before)
             cpu_ms.append(1000 * worked / max(1, len(crowd[-1].latencies_ms)))
         rates = [load.requests_per_second for load in crowd]
         found.open_rate = found.open_rate or max(1.0, round(OPEN_SHARE * min(rates), 1))
@@ -149,8 +154,12 @@ def duel(
         found.errors += sum(load.errors for load in loads)
         found.errors += sum(len(load.refusals_ms) for load in later)
         answers += sum(len(load.latencies_ms) for load in loads)
-        for place, turns_of in enumerate((found.ours, found.theirs)):
+        for place, (side, turns_of) in enumerate(
+            zip(sides, (found.ours, found.theirs), strict=True)
+        ):
             latencies = [load.latencies_ms for load in loads[place::2]]
+            if not all(latencies):
+                raise Unavailable(f"{side.name} answered nothing under one of {', '.join(LOADS)}")
             figures = _percentiles(dict(zip(LOADS, latencies, strict=True)))
             turns_of.append({"rps": rates[place], "cpu_ms": cpu_ms[place], **figures})
     found.generator_ms = round(1000 * (time.process_time() - started) / max(1, answers), 3)
@@ -159,7 +168,7 @@ def duel(
 
 def _percentiles(loads: Mapping[str, Sequence[float]]) -> Turn:
     return {
-        f"{load}_p{percent}": float(np.percentile(latencies, percent)) if latencies else np.inf
+        f"{load}_p{percent}": float(np.percentile(latencies, percent))
         for load, latencies in loads.items()
         for percent in PERCENTILES
     }

@@ -118,6 +118,15 @@ def test_a_rival_that_cannot_take_part_is_named_with_its_reason(
     assert said.err.startswith("loadtests.peers.inference: ")
 
 
+def test_an_unknown_rival_is_refused_before_anything_is_made(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--only", "milvus"])
+
+    assert "'milvus' is none of txtai, infinity, qdrant_edge" in capsys.readouterr().err
+
+
 def test_a_rival_without_an_environment_or_a_name_is_refused(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:

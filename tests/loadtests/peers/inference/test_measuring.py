@@ -13,7 +13,7 @@ from loadtests.peers.inference.measuring import (
     trials,
 )
 from loadtests.peers.inference.rivals import Contender
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Unavailable
 from tests.support.rivals import QUERIES, fake, tiny_catalogue
 
 FIGURES = {"rps", "cpu_ms"} | {f"{load}_p{percent}" for load in LOADS for percent in PERCENTILES}
@@ -64,6 +64,17 @@ def test_two_services_take_turns_under_each_load(tmp_path: Path) -> None:
     assert found.errors == 0
     assert 0 < found.open_rate < min(found.ours[0]["rps"], found.theirs[0]["rps"])
     assert 0 < found.generator_ms < min(found.ours[0]["c1_p50"], found.theirs[0]["c1_p50"])
+
+
+def test_a_service_that_answers_nothing_is_not_compared(tmp_path: Path) -> None:
+    catalogue = tiny_catalogue(tmp_path)
+
+    with (
+        fake(catalogue) as ours,
+        fake(catalogue, "fails") as theirs,
+        pytest.raises(Unavailable, match="fake answered nothing under one of c1, c16, open"),
+    ):
+        duel(ours, theirs, QUERIES[1:], turns=1, seconds=Seconds.of_turn(0.3))
 
 
 def test_a_setting_is_tried_by_its_requests_a_second_and_one_alone_is_not(
