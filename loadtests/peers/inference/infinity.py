@@ -110,6 +110,7 @@ def build_app(
 
 async def _embedded(catalogue: Catalogue, folder: Path, stack: AsyncExitStack) -> Search:
     from infinity_emb import AsyncEmbeddingEngine, EngineArgs  # the gateway to servers is thin
+    from infinity_emb.primitives import PoolingMethod
 
     engine = AsyncEmbeddingEngine.from_args(
         EngineArgs(
@@ -117,6 +118,7 @@ async def _embedded(catalogue: Catalogue, folder: Path, stack: AsyncExitStack) -
             engine="optimum",
             device="cpu",
             batch_size=_BATCH_SIZE,
+            pooling_method=PoolingMethod.mean,
             lengths_via_tokenize=False,
             model_warmup=False,  # with batches longer than any query; the benchmark warms everyone up
             onnx_disable_optimize=True,  # onnxruntime does it again while loading
@@ -147,7 +149,7 @@ async def _servers(catalogue: Catalogue, folder: Path, stack: AsyncExitStack) ->
             *("--engine", "optimum", "--device", "cpu", "--batch-size", str(_BATCH_SIZE)),
             *("--host", "127.0.0.1", "--port", str(encoder), "--log-level", "warning"),
             *("--no-lengths-via-tokenize", "--served-model-name", "encoder"),
-            *("--onnx-disable-optimize", "--no-model-warmup"),
+            *("--pooling-method", "mean", "--onnx-disable-optimize", "--no-model-warmup"),
         ],
         [
             *(str(binaries / "chroma"), "run", "--path", str(folder / _STORE)),

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
-from txtai.embeddings import Embeddings
+import uvicorn
 
 from loadtests.peers.inference.protocol import (
     EF_CONSTRUCTION,
@@ -30,6 +29,8 @@ _INDEX = "index"
 
 def build(catalogue: Catalogue, folder: Path) -> Width:
     """Index vectors that are there, then name the model that made them, as if txtai had encoded the texts itself."""
+    from txtai.embeddings import Embeddings  # the parent of workers that serve needs none of it
+
     graph = {"m": M, "efconstruction": EF_CONSTRUCTION}
     embeddings = Embeddings(method="external", backend="hnsw", hnsw=graph, content=False)
     embeddings.index(
@@ -52,11 +53,14 @@ def build(catalogue: Catalogue, folder: Path) -> Width:
 
 
 def serve(_: Catalogue, folder: Path, options: Options) -> None:
-    """Become txtai's API under uvicorn."""
+    """Run txtai's API under uvicorn, as its documentation says."""
     os.environ["CONFIG"] = json.dumps({"path": str(folder / _INDEX), "embeddings": {}})
-    arguments = ["--port", str(options.port), "--workers", options.setting, "--no-access-log"]
-    os.execv(  # noqa: S606
-        sys.executable, [sys.executable, "-m", "uvicorn", "txtai.api:app", *arguments]
+    uvicorn.run(
+        "txtai.api:app",
+        port=options.port,
+        workers=int(options.setting),
+        access_log=False,
+        log_level="warning",
     )
 
 
