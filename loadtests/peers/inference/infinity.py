@@ -49,6 +49,8 @@ Search = Callable[[str, int], Awaitable[Found]]
 
 def build(catalogue: Catalogue, folder: Path) -> Width:
     """Put the vectors into one collection of chroma."""
+    from chromadb.api.client import SharedSystemClient
+
     graph = {
         "space": "ip",
         "max_neighbors": M,
@@ -60,13 +62,14 @@ def build(catalogue: Catalogue, folder: Path) -> Width:
     for start in range(0, len(catalogue.ids), _BATCH):
         rows = range(start, min(start + _BATCH, len(catalogue.ids)))
         collection.add(ids=[str(row) for row in rows], embeddings=catalogue.vectors[rows])
-    current = {"ef": 0}
+    opened: dict[int, Any] = {}
 
     def _search(ef: int, query: Vectors) -> list[int]:
-        if current["ef"] != ef:
+        if ef not in opened:  # an index that is open already keeps the width it was opened with
             collection.modify(configuration={"hnsw": {"ef_search": ef}})
-            current["ef"] = ef
-        found = collection.query(query_embeddings=[query], n_results=10, include=[])
+            SharedSystemClient.clear_system_cache()
+            opened[ef] = _client(folder).get_collection(_COLLECTION)
+        found = opened[ef].query(query_embeddings=[query], n_results=10, include=[])
         return [int(row) for row in found["ids"][0]]
 
     return smallest_width(catalogue, _search)
