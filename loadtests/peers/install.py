@@ -20,6 +20,7 @@ from shared.settings import CommonSettings
 LLAMA_CPP = "llama_cpp"
 BM25, PECOS, OMIKUJI = "bm25", "pecos", "omikuji"
 SENTENCE_TRANSFORMERS = "sentence_transformers"
+TXTAI, INFINITY, QDRANT_EDGE = "txtai", "infinity", "qdrant_edge"
 _CONSTRAINTS = Path(__file__).resolve().parents[2] / "deploy" / "constraints.txt"
 _CMAKE = " ".join(
     (
@@ -63,6 +64,37 @@ ENVIRONMENTS: Mapping[str, Environment] = {
     SENTENCE_TRANSFORMERS: Environment(
         ("sentence-transformers[train]==6.2.0", "torch==2.13.0", "transformers==5.23.0"),
         ("--constraint", str(_CONSTRAINTS)),
+    ),
+    TXTAI: Environment(
+        (
+            "txtai[api]==9.14.0",
+            "hnswlib==0.8.0",
+            "onnxruntime==1.31.1",
+            "torch==2.13.0",
+            "transformers==5.23.0",
+            "uvicorn[standard]==0.54.0",
+        )
+    ),
+    # infinity's ONNX engine needs an optimum, and that one transformers, from before their fifth versions
+    INFINITY: Environment(
+        (
+            "infinity-emb[server,optimum]==0.0.78",
+            "chromadb==1.5.9",
+            "optimum==1.24.0",
+            "transformers==4.47.1",
+            "torch==2.13.0",
+        )
+    ),
+    QDRANT_EDGE: Environment(
+        (
+            "qdrant-edge-py==0.9.0",
+            "onnxruntime==1.31.1",
+            "tokenizers==0.23.3",
+            "fastapi==0.165.0",
+            "uvicorn[standard]==0.54.0",
+            "orjson==3.13.0",
+            "numpy==2.4.6",
+        )
     ),
 }
 

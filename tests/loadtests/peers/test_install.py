@@ -1,5 +1,6 @@
 import pytest
 
+from loadtests.peers.inference import rivals
 from loadtests.peers.install import ENVIRONMENTS, main
 from loadtests.peers.retrieval.contenders import NAMES
 
@@ -17,6 +18,10 @@ def test_every_requirement_of_a_peer_is_an_exact_version() -> None:
 
 def test_every_retriever_has_an_environment() -> None:
     assert set(NAMES) <= ENVIRONMENTS.keys()
+
+
+def test_every_rival_of_the_inference_service_has_an_environment() -> None:
+    assert set(rivals.NAMES) <= ENVIRONMENTS.keys()
 
 
 def test_an_unknown_peer_is_refused_before_anything_is_installed(
