@@ -17,7 +17,8 @@ from loadtests.queries import DEFAULT
 from loadtests.vectors import interpolated
 from shared.contracts.document import Document
 from shared.dataset import read_documents, read_queries, write_rows
-from shared.encoder import MODEL, SentenceEncoder, read_card
+from shared.encoder import SentenceEncoder, read_card
+from shared.encoder_files import MODEL
 from shared.errors import Damaged
 from shared.settings import CommonSettings
 
