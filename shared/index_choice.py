@@ -28,15 +28,14 @@ def choose_index(
 
     Args:
         vectors: (ads, dimensions) float32.
-        queries: (any number, dimensions) float32 to judge with, as they are asked; ads' own vectors, disturbed, if
-            there are none.
+        queries: (any number, dimensions) float32 to judge with, as they are asked; where they are few, ads' own
+            vectors, disturbed, judge with them: a handful would choose by chance.
         flat_ads: up to so many ads are scanned.
         max_bytes: of the vectors in memory; above that they are kept in 8 bits, if recall allows it.
         threads: cores to build graphs with; all if absent.
     """
     exact = flat_index(vectors)
-    judges = _judges(vectors) if queries is None or not len(queries) else queries
-    judges = judges[:_JUDGED_QUERIES]
+    judges = _judges(vectors, queries)
     for kind in _kinds(vectors, flat_ads, max_bytes):
         candidate = build_index(vectors, kind, threads=threads)
         for ef in _EFS if kind.startswith("hnsw") else (None,):
@@ -76,10 +75,12 @@ def _kinds(vectors: Vectors, flat_ads: int, max_bytes: int | None) -> list[Kind]
     return ["hnsw_sq8", "hnsw"] if is_large else ["hnsw"]
 
 
-def _judges(vectors: Vectors) -> Vectors:
+def _judges(vectors: Vectors, queries: Vectors | None) -> Vectors:
+    asked = vectors[:0] if queries is None else queries[:_JUDGED_QUERIES]
     random = np.random.default_rng(0)
-    rows = vectors[random.choice(len(vectors), min(_JUDGED_QUERIES, len(vectors)), replace=False)]
+    count = min(_JUDGED_QUERIES - len(asked), len(vectors))
+    rows = vectors[random.choice(len(vectors), count, replace=False)]
     noise = random.standard_normal(rows.shape).astype(np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True) / np.sqrt(rows.shape[1])
     disturbed: Vectors = rows + lengths * noise
-    return disturbed
+    return np.concatenate([asked, disturbed])
