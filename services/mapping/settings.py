@@ -27,7 +27,7 @@ class MappingSettings(ServerSettings):
     """Train queries a synthetic query may reach."""
     min_support: float = Field(default=0.5, ge=0, le=1)
     """A synthetic query leads to labels if this share of its document's samples has it; 0 asks for none."""
-    min_log_probability: float | None = Field(default=-4.0, le=0)
+    min_log_probability: float | None = Field(default=-2.25, le=0)
     """And if the SLM gave its line at least this (natural) log-probability; `none` asks for none."""
     min_trusted_queries: int = Field(default=1, ge=0, le=64)
     """Synthetic queries of a document that lead to labels even if fewer reach the two bounds: its first."""
