@@ -19,7 +19,9 @@ from tests.support.commands import (
 )
 from tests.support.real_commands import fault_of
 
-RUN = {section for sections in SCENES.values() for section in sections}
+RUN = {section for sections in SCENES.values() for section in sections} | {
+    ("deploy/README.md", "Move, back up, restore")  # tests/flow/test_backup.py
+}
 SETS_UP = (
     "installs from the network and builds models: CI and deploy/nightly.sh run it in a clean clone"
 )
@@ -38,7 +40,7 @@ NOT_RUN = {
     ".venv/bin/skim data things .skim/data/things": "tests/services/training/test_things.py makes it (slow)",
     ".venv/bin/skim distill tune .skim/data/things --target deploy/models/slm-things --teacher both"
     " --answers deploy/models/teacher/things.jsonl --pages deploy/models/teacher/pages.jsonl --rank 32 --alpha 64"
-    " --dropout 0 --learning-rate 1e-3 --batch-size 16 --epochs 1": HOURS,
+    " --dropout 0 --learning-rate 1e-3 --batch-size 32 --epochs 2 --patience 2": HOURS,
     ".venv/bin/skim models build --fresh": SETS_UP,
     "curl http://127.0.0.1:8100/v1/ads?query=firearm&k=3": "shows the demo's bundle, which deploy/demo.sh asks itself",
     "python -m tests.chaos --json --save": "20 minutes; `pytest -m chaos` runs the same rows in deploy/nightly.sh",

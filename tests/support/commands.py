@@ -28,6 +28,8 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`]+)`")
 _PROGRAMS = r"(?:skim|python -m|pytest|locust|docker compose|poe|deploy/[\w.]+\.sh)"
 _ENDS = frozenset({";", "&&", "||", "|", "(", ")", "$", "&"})
+_BEFORE_COMMANDS = frozenset({"do", "then", "else", "if", "while", "!"})
+_NO_COMMANDS = frozenset({"for", "done", "fi", "["})
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,15 @@ def _words(text: str) -> list[str]:
 
 
 def _split(words: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the commands of a line, without the shell's own words around them."""
+    for command in _parted(words):
+        while command and command[0] in _BEFORE_COMMANDS:
+            del command[0]
+        if command and command[0] not in _NO_COMMANDS:
+            yield command
+
+
+def _parted(words: Sequence[str]) -> Iterator[list[str]]:
     command: list[str] = []
     passes = False
     for word in words:

@@ -33,7 +33,7 @@ _PROFILES = {
     for profile in service.get("profiles", [])
 }
 _PORTS = {8100: "inference", 8101: "generation", 8102: "mapping", 8103: "augmentation"}
-_OTHERS = {".", "echo", "mkdir", "cat", "promtool", "apt-get", "sleep"}
+_OTHERS = {".", "echo", "mkdir", "cat", "cp", "promtool", "apt-get", "sleep"}
 _VARIABLES = {
     f"{kind.model_config['env_prefix']}{field}".upper()
     for kind in KINDS
