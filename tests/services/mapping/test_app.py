@@ -102,7 +102,7 @@ def test_info_says_what_is_mapped_with(client: TestClient) -> None:
     assert info == {
         "encoder": "words-1",
         "train_queries": 2,
-        "rule": "preset 0.6 10 0.5/-4.0/1",
+        "rule": "preset 0.6 10 0.5/-2.25/1",
         "trust": "0.5/-2.25/1",
         "min_similarity": 0.6,
         "neighbours": 10,
