@@ -21,7 +21,8 @@ from services.cli.contents import PANELS, command_of
 from services.cli.show_settings import KINDS
 from tests.support.services import SERVICES
 
-PAGE = Path(__file__).parents[2] / "deploy/REFERENCE.md"
+_ROOT = Path(__file__).parents[2]
+PAGE = _ROOT / "deploy/REFERENCE.md"
 _EVERYWHERE = {"/livez", "/readyz", "/metrics"}
 _HEAD = """# Reference
 
@@ -227,6 +228,8 @@ def _takes(parameter: Any) -> str:  # noqa: ANN401
 
 def _shown(parameter: Any) -> str:  # noqa: ANN401
     value = parameter.default
+    if isinstance(value, Path) and value.is_relative_to(_ROOT):
+        value = value.relative_to(_ROOT)  # wherever the repository lies
     value = value.value if isinstance(value, Enum) else value
     return f"`{value}`"
 
