@@ -12,6 +12,7 @@ from services.generation.requests import Completion
 from services.generation.scored_lines import read_lines
 from services.generation.selection import ScoredLine
 from services.generation.settings import GenerationSettings
+from services.training.distillation.base_model import end_token_of
 from services.training.distillation.export import merge_adapter
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer, TitleOnlyPrompts
@@ -32,7 +33,7 @@ class TorchWriter:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = AutoModelForCausalLM.from_pretrained(merged).to(self._device).eval()
         prompts = PromptTokenizer if reads_metadata else TitleOnlyPrompts
-        self._prompts = prompts(merged / "tokenizer.json")
+        self._prompts = prompts(merged / "tokenizer.json", end_token=end_token_of(merged))
         self._settings = GenerationSettings()
 
     def write(

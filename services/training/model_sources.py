@@ -105,6 +105,8 @@ def _unpack_gguf(gguf: Path, target: Path) -> None:
     model.hf_quantizer = None  # else save_pretrained refuses: GGUF models count as quantised
     model.config.__dict__.pop("quantization_config", None)
     model.save_pretrained(target)
+    # the file's own, whatever this version of transformers makes of it
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
     tokenizer.save_pretrained(target)
 
 

@@ -68,7 +68,7 @@ def test_nothing_is_left_of_an_erased_document(suite: WholeSuite) -> None:
     erased = suite.skim("store", "erase", "secret", "--prove", CANARY)
 
     kinds = {place.split(":")[3] for place in before if place.startswith("redis: skim:1:")}
-    assert {"document", "synthetic", "provenance"} <= kinds
+    assert {"document", "synthetic"} <= kinds
     files = " ".join(place for place in before if not place.startswith("redis"))
     assert "journal.bin" in files
     assert "appendonlydir" in files

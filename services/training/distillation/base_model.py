@@ -8,6 +8,9 @@ from pathlib import Path
 from services.training.model_sources import SMOLLM2, fetch
 from shared.errors import InvalidInput, NotFound
 
+TRAINING = "training.json"
+"""Beside an adapter: how it was tuned."""
+END_TOKEN = "end_token"  # noqa: S105  (a field)
 _FILES = ["*.json", "*.safetensors", "*.model", "merges.txt"]
 
 
@@ -52,3 +55,10 @@ def end_token_of(base: Path) -> str:
     if not isinstance(token, str):
         raise InvalidInput(f"{path}: no eos_token; the student cannot tell where an answer ends")
     return token
+
+
+def learned_end_token(adapter: Path) -> str | None:
+    """Return the token that an adapter learned to end its answers with; None if it does not say."""
+    path = adapter / TRAINING
+    token = json.loads(path.read_text()).get(END_TOKEN) if path.exists() else None
+    return token if isinstance(token, str) else None

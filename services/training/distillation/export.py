@@ -18,7 +18,7 @@ import onnx
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from services.training.distillation.base_model import end_token_of
+from services.training.distillation.base_model import end_token_of, learned_end_token
 from services.training.distillation.quantise import quantise
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
 from shared.errors import InvalidInput, SkimError
@@ -60,13 +60,20 @@ class ExportSettings:
 
 
 def merge_adapter(base: Path, adapter: Path | None, target: Path) -> None:
-    """Fold a LoRA adapter into its base and write the whole model to `target`; without one, the base."""
+    """Fold a LoRA adapter into its base and write the whole model to `target`; without one, the base.
+
+    The model ends its answers as the adapter learned to, whatever the base's tokenizer calls the end.
+    """
     model = AutoModelForCausalLM.from_pretrained(base)
     if adapter is not None:
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     model.save_pretrained(target)
     for name in _TOKENIZER_FILES:
         shutil.copy(base / name, target / name)
+    end_token = None if adapter is None else learned_end_token(adapter)
+    if end_token is not None:
+        path = target / _TOKENIZER_FILES[1]
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token": end_token}))
 
 
 def export_language_model(

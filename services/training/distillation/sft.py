@@ -17,7 +17,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-from services.training.distillation.base_model import end_token_of
+from services.training.distillation.base_model import END_TOKEN, TRAINING, end_token_of
 from services.training.distillation.batches import (
     IGNORED,
     Batch,
@@ -93,7 +93,8 @@ def fine_tune(
     """
     started = time.monotonic()
     torch.manual_seed(settings.seed)
-    tokenizer = PromptTokenizer(base / "tokenizer.json", end_token=end_token_of(base))
+    end_token = end_token_of(base)
+    tokenizer = PromptTokenizer(base / "tokenizer.json", end_token=end_token)
     rows, held_rows = (
         [encode(tokenizer, example, reads_metadata=settings.reads_metadata) for example in part]
         for part in (learn, held_out)
@@ -111,7 +112,7 @@ def fine_tune(
         held_out=len(held_rows),
         seconds=round(run.seconds_before + time.monotonic() - started, 1),
     )
-    _write_adapter(run.model, base.name, target, settings, report)
+    _write_adapter(run.model, base.name, target, settings, report, end_token)
     shutil.rmtree(folder, ignore_errors=True)
     return report
 
@@ -309,6 +310,7 @@ def _write_adapter(
     target: Path,
     settings: FineTuneSettings,
     report: FineTuneReport,
+    end_token: str,
 ) -> None:
     target.mkdir(parents=True, exist_ok=True)
     state = {
@@ -320,6 +322,10 @@ def _write_adapter(
     config.base_model_name_or_path = base_name
     config.inference_mode = True
     config.save_pretrained(target)
-    (target / "training.json").write_text(
-        json.dumps({"settings": asdict(settings), "report": asdict(report)}, indent=2) + "\n"
+    (target / TRAINING).write_text(
+        json.dumps(
+            {"settings": asdict(settings), "report": asdict(report), END_TOKEN: end_token},
+            indent=2,
+        )
+        + "\n"
     )

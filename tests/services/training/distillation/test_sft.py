@@ -2,12 +2,14 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 
 from services.generation.language_model import LanguageModel, Sampling
+from services.training.distillation.base_model import end_token_of, learned_end_token
 from services.training.distillation.batches import encode
 from services.training.distillation.export import export_language_model, merge_adapter
 from services.training.distillation.sft import FineTuneSettings, _Run, fine_tune
@@ -51,6 +53,23 @@ def test_tuning_lowers_the_held_out_loss_and_keeps_the_best_epoch(
     losses = report["held_out_losses"]
     assert min(losses) < losses[0] / 2
     assert losses[report["best_epoch"]] == min(losses)
+
+
+def test_a_student_ends_its_answers_as_it_learned_to(
+    tuned: tuple[Path, Path], tmp_path: Path
+) -> None:
+    base, adapter = tuned
+    learned = learned_end_token(adapter)
+    other = shutil.copytree(base, tmp_path / "other")
+    named = json.loads((other / "tokenizer_config.json").read_text())
+    (other / "tokenizer_config.json").write_text(json.dumps(named | {"eos_token": "<another>"}))
+
+    merge_adapter(other, adapter, tmp_path / "merged")
+    merge_adapter(other, None, tmp_path / "untuned")
+
+    assert learned == end_token_of(base)
+    assert end_token_of(tmp_path / "merged") == learned
+    assert end_token_of(tmp_path / "untuned") == "<another>"
 
 
 def test_the_adapter_is_small_and_half_precision(tuned: tuple[Path, Path]) -> None:
