@@ -24,7 +24,7 @@ from tests.support.language_models import FakeLanguageModel
 from tests.support.tiny_models import write_tokenizer
 
 LEAST_SHARED = 0.6
-"""Of what is trusted here or there: .74 on two kinds of processor, .34 with another student (350 documents, 2026-11-26)."""
+"""Of what is trusted here or there; another student shares a third."""
 DOCUMENTS = [Document(id=f"d{number:03}", title=f"thing {number}") for number in range(100)]
 
 
