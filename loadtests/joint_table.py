@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,18 @@ def main() -> None:
     measured = json.loads(options.file.read_text(encoding="utf-8"))
     rows = table(measured["rows"])
     if options.save:
-        given = " ".join(
+        given = [
             f"--{name} {value}"
-            for name, value in measured["options"].items()
+            for name, values in measured["options"].items()
             if name in ("splits", "towers", "kinds", "arms", "measure", "grid")
+            for value in ((literal_eval(values) or ()) if name == "grid" else [values])
+        ]
+        save(
+            options.name,
+            rows,
+            command=f"python -m loadtests.joint --data DIR --device cuda {' '.join(given)}",
+            measured_on=f"{measured['device']}, torch {measured['torch']}",
         )
-        command = (
-            f"python -m loadtests.joint --data DIR --device cuda {given} "
-            f"(on {measured['device']}, torch {measured['torch']})"
-        )
-        save(options.name, rows, command=command)
     print(json.dumps({"rows": rows}))
 
 

@@ -32,7 +32,12 @@ class Results(Contract):
 
 
 def save(
-    name: str, figures: Row | Sequence[Row], *, command: str | None = None, folder: Path = FOLDER
+    name: str,
+    figures: Row | Sequence[Row],
+    *,
+    command: str | None = None,
+    measured_on: str | None = None,
+    folder: Path = FOLDER,
 ) -> Path:
     """Write the figures to `folder/NAME.json`, over the last ones, and return the path.
 
@@ -40,12 +45,13 @@ def save(
         name: of the benchmark.
         figures: one value a name, or the rows of a table.
         command: what makes the figures again; `python -m loadtests.NAME --json` if absent.
+        measured_on: the machine, where it is not this one.
         folder: of all results.
     """
     rows = dict(figures) if isinstance(figures, Mapping) else [dict(row) for row in figures]
     results = Results(
         date=datetime.now(UTC).date().isoformat(),
-        machine=machine(),
+        machine=measured_on or machine(),
         commit=git_revision(12) or "unknown",
         command=command or f"python -m loadtests.{name} --json",
         figures=rows,
