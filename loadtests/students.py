@@ -22,7 +22,7 @@ import numpy as np
 from loadtests.recipes import RECIPES
 from loadtests.results import Value, save
 from loadtests.torch_writer import TorchWriter
-from services.cli.quality import TEACHER
+from services.cli.quality import ANSWERS, TEACHER
 from services.generation.selection import select_queries
 from services.mapping.trust import Trust
 from services.training.distillation.judging import NEIGHBOURS, Judge
@@ -87,7 +87,7 @@ def measure(name: str, data: Path, target: Path, most: int) -> list[dict[str, Va
     common = CommonSettings()
     dataset = read_for_teacher(data)
     recipe = RECIPES[name]
-    answers = read_examples(TEACHER / "things.jsonl", dataset.documents)
+    answers = read_examples(ANSWERS, dataset.documents)
     examples = recipe.examples(answers, read_taught(TEACHER / "pages.jsonl"), dataset)
     learn, held_out = hold_out(examples)
     base = common.models / "sources" / "smollm2-135m-instruct"

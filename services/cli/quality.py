@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from services.training.distillation.judging import Judge
 
 TEACHER = REPOSITORY / "deploy" / "models" / "teacher"
+ANSWERS = TEACHER / "things.jsonl.xz"
+"""The teacher's for things: {id, queries} a line."""
 KEPT = REPOSITORY / "deploy" / "models" / "quality"
 """What every row wrote, so that the table is made again without hours of tuning."""
 SHIPPED_ROW = "shipped"
@@ -65,12 +67,12 @@ def evaluate(
     is_things = str(folder) == THINGS
     if answers is None and not is_things:
         raise InvalidInput("--answers is needed: answers are shipped for things only")
-    source, answers = data_folder(folder), answers or TEACHER / "things.jsonl"
+    source, answers = data_folder(folder), answers or ANSWERS
     dataset = read_dataset(source)
     judge = _judge(dataset, answers, documents, skip)
-    is_report = is_things and answers == TEACHER / "things.jsonl" and not skip
+    is_report = is_things and answers == ANSWERS and not skip
     kept = written or (KEPT if is_report else _kept_apart(source, answers))
-    pages = TEACHER / "pages.jsonl" if answers == TEACHER / "things.jsonl" else None
+    pages = TEACHER / "pages.jsonl" if answers == ANSWERS else None
     writers = Writers(source, dataset, answers, pages)
     qualities = {}
     for name in names:

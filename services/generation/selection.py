@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from shared.contracts.synthetic_queries import Evidence, WrittenQueries
 from shared.plain_text import signature
 
-_DIGITS = 3
+_DIGITS = 2
+"""Of a log-probability (nats): finer than two runs agree, and a fifth of what is kept."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ NOT_RUN = {
     "deploy/setup.sh": SETS_UP,
     ".venv/bin/skim data things .skim/data/things": "tests/services/training/test_things.py makes it (slow)",
     ".venv/bin/skim distill tune .skim/data/things --target deploy/models/slm-things --teacher both"
-    " --answers deploy/models/teacher/things.jsonl --pages deploy/models/teacher/pages.jsonl --rank 32 --alpha 64"
+    " --answers deploy/models/teacher/things.jsonl.xz --pages deploy/models/teacher/pages.jsonl --rank 32 --alpha 64"
     " --dropout 0 --learning-rate 1e-3 --batch-size 32 --epochs 2 --patience 2": HOURS,
     ".venv/bin/skim models build --fresh": SETS_UP,
     "curl http://127.0.0.1:8100/v1/ads?query=firearm&k=3": "shows the demo's bundle, which deploy/demo.sh asks itself",

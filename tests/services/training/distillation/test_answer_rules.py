@@ -9,10 +9,11 @@ import pytest
 
 from services.training.distillation.answer_rules import broken_rules, names_of
 from shared.contracts.document import Document
+from shared.dataset import numbered_lines
 from shared.plain_text import words_of
 
 FOLDER = Path(__file__).resolve().parents[4] / "deploy" / "models" / "teacher"
-FILES = sorted(FOLDER.glob("*.jsonl"))
+FILES = sorted([*FOLDER.glob("*.jsonl"), *FOLDER.glob("*.jsonl.xz")])
 FEWEST_ANSWERS = 1_500
 """Issue 3, point 2."""
 MOST_DOUBTFUL_SHARE = 0.01
@@ -96,7 +97,7 @@ def test_the_answers_carry_nothing_a_reader_of_the_document_could_not_write(path
 
 def _answers(path: Path) -> Iterator[tuple[Document, Sequence[str]]]:
     """Yield documents with their queries; of a thing the file has the id alone, which spells its title."""
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for _, line in numbered_lines(path):
         if line:
             row = json.loads(line)
             document = row["document"] if "document" in row else _thing(row["id"])
