@@ -11,7 +11,7 @@ from shared.contracts.synthetic_queries import Evidence, WrittenQueries
 from shared.plain_text import signature
 
 _DIGITS = 2
-"""Of a log-probability (nats): finer than two runs agree, and a fifth of what is kept."""
+"""Of a log-probability (nats): finer than two machines agree; a third one is a tenth of what is shipped."""
 
 
 @dataclass(frozen=True)
