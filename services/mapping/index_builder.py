@@ -14,10 +14,10 @@ from services.mapping.build_parts import BuildParts
 from services.mapping.index_files import next_version, read_manifest, save_index
 from services.mapping.recall import ENOUGH_RECALL, SAMPLE, beside, widen
 from services.mapping.segmented_graph import HnswParameters
+from services.mapping.train_query_checks import check_split
 from services.mapping.train_query_index import (
     DEFAULT_PARAMETERS,
     TrainQueryIndex,
-    check_split,
 )
 from shared.dataset import Query
 from shared.encoder import TextEncoder

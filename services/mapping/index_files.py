@@ -18,7 +18,8 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from services.mapping.query_list import QueryList
 from services.mapping.segmented_graph import HnswParameters, SegmentedGraph
-from services.mapping.train_query_index import DEFAULT_EF, TrainQueryIndex, train_only
+from services.mapping.train_query_checks import train_only
+from services.mapping.train_query_index import DEFAULT_EF, TrainQueryIndex
 from shared.contracts.base import Contract
 from shared.dataset import read_queries, write_rows
 from shared.disk import flush

@@ -19,7 +19,8 @@ from services.mapping.index_files import (
     save_index,
 )
 from services.mapping.journal import Journal, Past, Record, RecordHead
-from services.mapping.train_query_index import TrainQueryIndex, by_id, check_split
+from services.mapping.train_query_checks import by_id, check_split
+from services.mapping.train_query_index import TrainQueryIndex
 from shared.contracts.mapping import TrainQueriesChanged, TrainQueryChanges
 from shared.dataset import Query
 from shared.encoder import TextEncoder

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -17,12 +17,12 @@ from services.mapping.segmented_graph import (
     Kept,
     SegmentedGraph,
     Vectors,
-    in_order,
 )
+from services.mapping.train_query_checks import by_id, check_split
+from services.mapping.train_query_view import TrainQueryView, check_vectors
 from shared.dataset import Query
 from shared.errors import InvalidInput
 
-_ROWS_PER_STEP = 1_024
 DEFAULT_PARAMETERS = HnswParameters()
 DEFAULT_EF = 128
 _EF_OF_SEVERAL = 64
@@ -30,41 +30,6 @@ _EF_OF_SEVERAL = 64
 
 Progress = Callable[[int, int], None]
 """Called with the train queries done so far and their total."""
-
-
-@dataclass(frozen=True)
-class _State:
-    """One consistent view. Searches take it once; a change makes another and leaves this one as it is."""
-
-    graph: SegmentedGraph
-    """Its rows are the first positions."""
-    queries: QueryList
-    """Of the graph."""
-    recent: Sequence[Query]
-    """Put since; their positions follow."""
-    recent_vectors: Vectors
-    is_deleted: NDArray[np.bool_]
-    """(positions,)"""
-    version: int
-    deleted: int = 0
-    deleted_in_graph: int = 0
-    """Both are counted when something changes, not by every search."""
-
-    def query(self, position: int) -> Query:
-        size = len(self.queries)
-        return self.queries[position] if position < size else self.recent[position - size]
-
-    def live_queries(self) -> QueryList:
-        rows = np.flatnonzero(~self.is_deleted).tolist()
-        return QueryList.of(self.query(row) for row in rows)
-
-    def vectors(self, positions: NDArray[np.int64]) -> Vectors:
-        size = len(self.queries)
-        in_graph = positions < size
-        vectors = np.empty((len(positions), self.graph.dimensions), dtype=np.float32)
-        vectors[in_graph] = self.graph.vectors(positions[in_graph])
-        vectors[~in_graph] = self.recent_vectors[positions[~in_graph] - size]
-        return vectors
 
 
 class TrainQueryIndex:
@@ -98,7 +63,7 @@ class TrainQueryIndex:
         graph.set_ef(ef)
         self._changing = threading.Lock()
         self._positions = {query_id: position for position, query_id in enumerate(queries.ids)}
-        self._state = _State(
+        self._state = TrainQueryView(
             graph,
             queries,
             (),
@@ -167,7 +132,7 @@ class TrainQueryIndex:
             by_id(queries)  # names the two texts of an id
             raise InvalidInput("a train query id occurs twice")
         dimensions = vectors.shape[-1]
-        _check_vectors(vectors, dimensions)
+        check_vectors(vectors, dimensions)
         if len(vectors) != len(queries):
             raise InvalidInput(f"{len(vectors)} vectors for {len(queries)} train queries")
         graph = SegmentedGraph.build(
@@ -203,7 +168,7 @@ class TrainQueryIndex:
         Raises:
             InvalidInput: vectors that do not fit.
         """
-        _check_vectors(vectors, self.dimensions)
+        check_vectors(vectors, self.dimensions)
         if len(vectors) != len(queries):
             raise InvalidInput(f"{len(vectors)} vectors for {len(queries)} train queries")
         with self._changing:
@@ -278,7 +243,7 @@ class TrainQueryIndex:
     def nearest(self, vectors: Vectors, k: int) -> list[list[tuple[Query, float]]]:
         """Return each vector's train queries with their cosines, nearest first; see `search`."""
         state = self._state
-        positions, cosines = self._search(state, vectors, k)
+        positions, cosines = state.search(vectors, k)
         return [
             [(state.query(position), cosine) for position, cosine in zip(*row, strict=True)]
             for row in zip(positions.tolist(), cosines.tolist(), strict=True)
@@ -312,112 +277,15 @@ class TrainQueryIndex:
         Raises:
             InvalidInput: the vectors have another dimension or are not finite, or k is below 1.
         """
-        return self._search(self._state, vectors, k)
+        return self._state.search(vectors, k)
 
     def search_exactly(self, vectors: Vectors, k: int) -> Found:
         """Return what `search` approximates, by comparing with every train query."""
-        return self._search_exactly(self._state, vectors, k)
+        return self._state.search_exactly(vectors, k)
 
-    def _search(self, state: _State, vectors: Vectors, k: int) -> Found:
-        k = self._checked(state, vectors, k)
-        if not len(vectors) or not k:
-            return np.empty((len(vectors), k), np.int64), np.empty((len(vectors), k), np.float32)
-        size, in_graph = len(state.queries), state.is_deleted[: len(state.queries)]
-        live = size - state.deleted_in_graph
-        if not live:
-            return self._search_exactly(state, vectors, k)
-        wanted = min(k, live)
-        asked = wanted
-        while True:  # rows that were deleted take places: ask for more until enough are left
-            try:
-                positions, cosines = state.graph.search(vectors, asked)
-            except RuntimeError:  # a graph reaches fewer rows from its entry point
-                return self._search_exactly(state, vectors, k)
-            cosines = np.where(in_graph[positions], np.float32(-np.inf), cosines)
-            if asked == size or (np.isfinite(cosines).sum(axis=1) >= wanted).all():
-                break
-            asked = min(2 * asked, size)
-        if len(state.recent):
-            recent = _recent_cosines(state, vectors)
-            rows = np.broadcast_to(np.arange(size, size + recent.shape[1]), recent.shape)
-            positions, cosines = np.hstack([positions, rows]), np.hstack([cosines, recent])
-        positions, cosines = in_order(positions, cosines)
-        return positions[:, :k], cosines[:, :k].clip(-1, 1)
-
-    def _search_exactly(self, state: _State, vectors: Vectors, k: int) -> Found:
-        k = self._checked(state, vectors, k)
-        positions = np.full((len(vectors), k), -1, dtype=np.int64)
-        cosines = np.full((len(vectors), k), -np.inf, dtype=np.float32)
-        live = np.flatnonzero(~state.is_deleted)
-        for start in range(0, len(live), _ROWS_PER_STEP) if k else ():
-            rows = live[start : start + _ROWS_PER_STEP]
-            step = vectors @ state.vectors(rows).T
-            is_nearer = (step > cosines[:, -1:]).any(axis=1)
-            of_step = np.broadcast_to(rows, step.shape)
-            merged, merged_cosines = in_order(
-                np.hstack([positions[is_nearer], of_step[is_nearer]]),
-                np.hstack([cosines[is_nearer], step[is_nearer]]),
-            )
-            positions[is_nearer] = merged[:, :k]
-            cosines[is_nearer] = merged_cosines[:, :k]
-        return positions, cosines.clip(-1, 1)
-
-    def _position(self, state: _State, query_id: str) -> int | None:
+    def _position(self, state: TrainQueryView, query_id: str) -> int | None:
         """Return where a train query stands in a view that may be a moment older than the positions."""
         position = self._positions.get(query_id)
         if position is None or position >= len(state.is_deleted) or state.is_deleted[position]:
             return None
         return position if state.query(position).id == query_id else None
-
-    def _checked(self, state: _State, vectors: Vectors, k: int) -> int:
-        _check_vectors(vectors, self.dimensions)
-        if k < 1:
-            raise InvalidInput(f"k is {k}, expected at least 1")
-        return min(k, len(state.is_deleted) - state.deleted)
-
-
-def check_split(queries: Sequence[Query]) -> None:
-    """Raise `InvalidInput` unless there are queries and all are of the train split."""
-    if not queries:
-        raise InvalidInput("no train queries: expected at least one query with split 'train'")
-    for _ in train_only(queries):
-        pass
-
-
-def train_only(queries: Iterable[Query]) -> Iterator[Query]:
-    """Yield the queries; raise `InvalidInput` at one that is not of the train split."""
-    for query in queries:
-        if query.split != "train":
-            raise InvalidInput(
-                f"query {query.id!r} is of split {query.split!r}; only train queries are mapped to"
-            )
-        yield query
-
-
-def by_id(queries: Sequence[Query]) -> Mapping[str, Query]:
-    """Return the queries by id.
-
-    Raises:
-        InvalidInput: an id occurs with two texts.
-    """
-    known: dict[str, Query] = {}
-    for query in queries:
-        other = known.setdefault(query.id, query)
-        if other.text != query.text:
-            raise InvalidInput(
-                f"train query id {query.id!r} occurs twice, as {other.text!r} and as {query.text!r}"
-            )
-    return known
-
-
-def _recent_cosines(state: _State, vectors: Vectors) -> NDArray[np.float32]:
-    cosines: NDArray[np.float32] = vectors @ state.recent_vectors.T
-    cosines[:, state.is_deleted[len(state.queries) :]] = -np.inf
-    return cosines
-
-
-def _check_vectors(vectors: Vectors, dimensions: int) -> None:
-    if vectors.ndim != 2 or vectors.shape[1] != dimensions:
-        raise InvalidInput(f"vectors of shape {vectors.shape}, expected (any, {dimensions})")
-    if not np.isfinite(vectors).all():
-        raise InvalidInput("vectors hold NaN or infinity")
