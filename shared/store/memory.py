@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +12,6 @@ from shared.contracts.augmentation import (
     DocumentLabels,
     ExportedLabel,
     Job,
-    JobKind,
     JobState,
     Label,
     LabelledDocument,
@@ -22,21 +20,22 @@ from shared.contracts.augmentation import (
 )
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
-from shared.contracts.reviews import Review, Verdict, VerdictsKept
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import NotFound
 from shared.store.intake import MAX_ERRORS
 from shared.store.memory_intake import Kept, MemoryIntake
+from shared.store.memory_remaps import MemoryRemaps
+from shared.store.memory_reviews import MemoryReviews
 from shared.store.memory_rows import MemoryRows
 from shared.store.memory_work import NO_LEASE, MemoryWork, by_job
-from shared.store.protocols import Followed, Page, QueueState, Remap, Revision, Stored
+from shared.store.protocols import QueueState, Remap, Revision, Stored
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryStore(MemoryIntake, MemoryWork, MemoryRows):
+class MemoryStore(MemoryIntake, MemoryWork, MemoryRemaps, MemoryReviews, MemoryRows):
     """A `Store` that is gone with its process. Safe to call from several threads.
 
     Args:
@@ -46,13 +45,8 @@ class MemoryStore(MemoryIntake, MemoryWork, MemoryRows):
     def __init__(self, now: Callable[[], datetime] = _utc_now) -> None:
         MemoryWork.__init__(self, now)
         MemoryIntake.__init__(self)
+        MemoryRemaps.__init__(self)
         self._documents: dict[str, Kept] = {}
-        self._remaps: dict[str, Remap] = {}
-        self._opening: dict[str, str] = {}
-        self._followed: Followed | None = None
-        self._is_back = False
-        self._behind: set[str] = set()
-        self._removed: dict[str, int] = {}
 
     def check(self) -> None:
         """Return: memory always answers."""
@@ -183,16 +177,6 @@ class MemoryStore(MemoryIntake, MemoryWork, MemoryRows):
                 self._behind.add(document_id)
             return True
 
-    def _is_older(self, revision: Revision, previous: Revision) -> bool:
-        newest = previous.index_version
-        if self._followed and self._is_back:
-            newest = min(newest, self._followed.version)
-        return previous.content_hash == revision.content_hash and newest > revision.index_version
-
-    @staticmethod
-    def _is_behind(revision: Revision, followed: Followed) -> bool:
-        return (revision.index_version, revision.policy) != (followed.version, followed.policy)
-
     def labels(self, document_id: str) -> DocumentLabels:
         """Return a document's labels with their provenance."""
         with self._lock:
@@ -227,37 +211,6 @@ class MemoryStore(MemoryIntake, MemoryWork, MemoryRows):
         for document_id, each in kept:
             if each.revision:
                 yield SyntheticQueries.of(document_id, each.revision.written)
-
-    def put_reviews(self, verdicts: Sequence[Verdict]) -> VerdictsKept:
-        """Keep verdicts of people, or take them back."""
-        with self._lock:
-            of = [self._kept(each.document_id).reviews for each in verdicts]
-            now, kept, withdrawn = self._now(), 0, 0
-            for reviews, each in zip(of, verdicts, strict=True):
-                if each.verdict is None:
-                    withdrawn += reviews.pop(each.query_id, None) is not None
-                    continue
-                kept += 1
-                reviews[each.query_id] = Review(
-                    document_id=each.document_id,
-                    query_id=each.query_id,
-                    verdict=each.verdict,
-                    reviewed_at=now,
-                )
-            return VerdictsKept(kept=kept, withdrawn=withdrawn)
-
-    def reviews(self, document_id: str) -> list[Review]:
-        """Return the verdicts on a document, by train query."""
-        with self._lock:
-            there = self._documents.get(document_id)
-            return [there.reviews[each] for each in sorted(there.reviews)] if there else []
-
-    def iterate_reviews(self) -> Iterator[Review]:
-        """Yield all verdicts by document id, then by train query."""
-        with self._lock:
-            document_ids = sorted(self._documents)
-        for document_id in document_ids:
-            yield from self.reviews(document_id)
 
     def documents_of(self, query_id: str) -> list[str]:
         """Return the ids of the documents that have a train query as a label."""
@@ -320,93 +273,6 @@ class MemoryStore(MemoryIntake, MemoryWork, MemoryRows):
                     found[document_id] = Stored(kept.document, generator, written)
         return found
 
-    def begin_remap(self, remap: Remap) -> Job:
-        """Begin a job that maps every labelled document anew."""
-        with self._lock:
-            job = self._begin_remap(remap, documents=0)
-            self._opening[job.id] = ""
-            return job
-
-    def _begin_remap(self, remap: Remap, documents: int) -> Job:
-        job = Job(
-            id=uuid.uuid4().hex,
-            kind=JobKind.REMAP,
-            state=JobState.ACCEPTED,
-            accepted_at=self._now(),
-            documents=documents,
-        )
-        self._jobs[job.id] = job
-        self._remaps[job.id] = remap
-        return job
-
-    def remap_of(self, job_id: str) -> Remap | None:
-        """Return what a remap is about, None for any other job."""
-        with self._lock:
-            return self._remaps.get(job_id)
-
-    def opening(self) -> list[str]:
-        """Return the ids of the remaps that still accept documents."""
-        with self._lock:
-            return list(self._opening)
-
-    def accept_page(self, job_id: str, limit: int) -> Page:
-        """Let a remap accept its next labelled documents."""
-        with self._lock:
-            if job_id not in self._opening:
-                return Page([], is_last=True)
-            after = self._opening[job_id]
-            page = sorted(each for each in self._documents if each > after)[:limit]
-            accepted = [each for each in page if self._documents[each].revision]
-            self._waiting.update({(job_id, each): NO_LEASE for each in accepted})
-            job = self._jobs[job_id]
-            documents = job.documents + len(accepted)
-            self._jobs[job_id] = job.model_copy(update={"documents": documents})
-            if len(page) == limit:
-                self._opening[job_id] = page[-1]
-                return Page(accepted, is_last=False)
-            del self._opening[job_id]
-            self._judge(job_id)
-            return Page(accepted, is_last=True)
-
-    def followed(self) -> Followed | None:
-        """Return how far labels have followed the mapping service."""
-        with self._lock:
-            return self._followed
-
-    def follow(
-        self, since: Followed | None, version: int, policy: str, remap: Remap | None
-    ) -> bool:
-        """Move on and begin the remap that this takes, in one step."""
-        with self._lock:
-            if _state_of(self._followed) != _state_of(since):
-                return False
-            job = self.begin_remap(remap) if remap is not None and self._documents else None
-            before = since.version if since else version
-            if version < before:
-                self._removed.clear()
-            self._is_back = version < before or (self._is_back and version == before)
-            self._followed = Followed(version, policy, job.id if job else None)
-            return True
-
-    def remap_behind(self, limit: int) -> tuple[str, list[str]] | None:
-        """Begin a remap of documents whose labels are not of the version and policy followed."""
-        with self._lock:
-            if self._followed is None:
-                return None
-            page = sorted(self._behind)[:limit]
-            self._behind.difference_update(page)
-            document_ids = [
-                each
-                for each in page
-                if (revision := self._documents[each].revision)
-                and self._is_behind(revision, self._followed)
-            ]
-            if not document_ids:
-                return None
-            job = self._begin_remap(Remap(), len(document_ids))
-            self._waiting.update({(job.id, each): NO_LEASE for each in document_ids})
-            return job.id, document_ids
-
     def counts(self) -> Counts:
         """Return how much there is of everything."""
         with self._lock:
@@ -439,10 +305,6 @@ def _end_of(job: Job) -> JobState:
     if not job.failed:
         return JobState.DONE
     return JobState.PARTIAL if job.done else JobState.FAILED
-
-
-def _state_of(followed: Followed | None) -> tuple[int, str] | None:
-    return (followed.version, followed.policy) if followed else None
 
 
 def _best_of(labels: Sequence[MappedQuery]) -> list[MappedQuery]:

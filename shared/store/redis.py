@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
-import orjson
 import redis
 from redis import exceptions
 from redis.commands.core import Script
@@ -18,13 +16,11 @@ from shared.contracts.augmentation import (
     DocumentLabels,
     ExportedLabel,
     Job,
-    JobKind,
     JobState,
     LabelledDocument,
     QueryDocuments,
 )
 from shared.contracts.document import Document
-from shared.contracts.reviews import Review, Verdict, VerdictsKept
 from shared.contracts.synthetic_queries import SyntheticQueries, WrittenQueries
 from shared.errors import Conflict, Full, InvalidInput, NotFound, Unavailable
 from shared.store import keys, records, scripts
@@ -33,16 +29,15 @@ from shared.store.intake import MAX_ERRORS
 from shared.store.portable import IS_IMPORTING
 from shared.store.protocols import (
     MAX_SEEN_OF_A_QUERY,
-    Followed,
-    Page,
     QueueState,
-    Remap,
     Revision,
     Stored,
 )
 from shared.store.queue_script import READ_QUEUE
 from shared.store.redis_files import RedisFiles
 from shared.store.redis_intake import RedisIntake
+from shared.store.redis_remaps import RedisRemaps
+from shared.store.redis_reviews import RedisReviews
 from shared.store.redis_rows import RedisRows
 from shared.store.redis_work import RedisWork, by_job
 from shared.tracing import span
@@ -54,7 +49,7 @@ older than the version followed is noted as behind all the same."""
 _CANNOT_WRITE = ("MISCONF", "NOREPLICAS", "MASTERDOWN")
 
 
-class RedisStore(RedisIntake, RedisWork, RedisRows, RedisFiles):
+class RedisStore(RedisIntake, RedisWork, RedisRemaps, RedisReviews, RedisRows, RedisFiles):
     """A `Store` in Redis. Safe to call from several threads; connects when first asked.
 
     Args:
@@ -68,20 +63,17 @@ class RedisStore(RedisIntake, RedisWork, RedisRows, RedisFiles):
         self._place = place or _place_of(client)
         self._is_checked = False
         self._register_intake(client)
+        self._register_remaps(client)
+        self._register_reviews(client)
         self._register_rows(client)
         self._lease = client.register_script(scripts.LEASE)
         self._abandoned = client.register_script(scripts.ABANDONED)
         self._finish = client.register_script(scripts.FINISH)
         self._put_synthetic_queries = client.register_script(scripts.PUT_SYNTHETIC_QUERIES)
         self._write_labels = client.register_script(scripts.WRITE_LABELS)
-        self._begin_remap = client.register_script(scripts.BEGIN_REMAP)
-        self._accept_page = client.register_script(scripts.ACCEPT_PAGE)
         self._remove_documents = client.register_script(scripts.REMOVE_DOCUMENTS)
-        self._put_reviews = client.register_script(scripts.PUT_REVIEWS)
         self._remember_removed = client.register_script(scripts.REMEMBER_REMOVED)
         self._remove_labels = client.register_script(scripts.REMOVE_LABELS)
-        self._follow = client.register_script(scripts.FOLLOW)
-        self._remap_behind = client.register_script(scripts.REMAP_BEHIND)
         self._read_stored = client.register_script(scripts.READ_STORED)
         self._read_query = client.register_script(scripts.READ_QUERY)
         self._read_labels = client.register_script(scripts.READ_LABELS)
@@ -234,42 +226,6 @@ class RedisStore(RedisIntake, RedisWork, RedisRows, RedisFiles):
         for document_id, found in self._of_every_document(self._read_maker):
             yield records.written_of(document_id, found)
 
-    def put_reviews(self, verdicts: Sequence[Verdict]) -> VerdictsKept:
-        """Keep verdicts of people, or take them back."""
-        rows = [
-            value
-            for each in verdicts
-            for value in (each.document_id, each.query_id, each.verdict or "")
-        ]
-        with self._asking():
-            found: Any = self._put_reviews(args=rows)
-        if isinstance(found, str):
-            raise NotFound(f"there is no document {found!r}")
-        kept = sum(each.verdict is not None for each in verdicts)
-        return VerdictsKept(kept=kept, withdrawn=found[0])
-
-    def reviews(self, document_id: str) -> list[Review]:
-        """Return the verdicts on a document, by train query."""
-        with self._asking():
-            found: Any = self._redis.hgetall(keys.REVIEWS + document_id)
-        return records.reviews_of(document_id, found)
-
-    def iterate_reviews(self) -> Iterator[Review]:
-        """Yield all verdicts by document id, then by train query, in flat memory."""
-        bound = "-"
-        while True:
-            with self._asking():
-                ids: Any = self._redis.zrangebylex(keys.REVIEWED, bound, "+", start=0, num=_PAGE)
-                pipeline = self._redis.pipeline(transaction=False)
-                for document_id in ids:
-                    pipeline.hgetall(keys.REVIEWS + document_id)
-                found = pipeline.execute()
-            for document_id, each in zip(ids, found, strict=True):
-                yield from records.reviews_of(document_id, each)
-            if len(ids) < _PAGE:
-                return
-            bound = f"({ids[-1]}"
-
     def documents_of(self, query_id: str) -> list[str]:
         """Return the ids of the documents that have a train query as a label."""
         with self._asking():
@@ -332,64 +288,6 @@ class RedisStore(RedisIntake, RedisWork, RedisRows, RedisFiles):
             for document_id, each in zip(document_ids, found, strict=True)
             if each
         }
-
-    def begin_remap(self, remap: Remap) -> Job:
-        """Begin a job that maps every labelled document anew."""
-        job_id = uuid.uuid4().hex
-        with self._asking():
-            accepted_at = self._begin_remap(args=[job_id, _among(remap)])
-        return Job(
-            id=job_id,
-            kind=JobKind.REMAP,
-            state=JobState.ACCEPTED,
-            accepted_at=records.time_of(accepted_at),
-            documents=0,
-        )
-
-    def remap_of(self, job_id: str) -> Remap | None:
-        """Return what a remap is about, None for any other job."""
-        with self._asking():
-            kind: Any = self._redis.hget(keys.JOB + job_id, "kind")
-            if kind != JobKind.REMAP:
-                return None
-            among: Any = self._redis.get(keys.AMONG + job_id)
-        return Remap(tuple(orjson.loads(among)) if among else ())
-
-    def opening(self) -> list[str]:
-        """Return the ids of the remaps that still accept documents."""
-        with self._asking():
-            found: Any = self._redis.zrange(keys.OPENING, 0, -1)
-        return list(found)
-
-    def accept_page(self, job_id: str, limit: int) -> Page:
-        """Let a remap accept its next labelled documents."""
-        with self._asking():
-            is_last, *document_ids = self._accept_page(args=[job_id, limit])
-        return Page(document_ids, bool(is_last))
-
-    def followed(self) -> Followed | None:
-        """Return how far labels have followed the mapping service."""
-        with self._asking():
-            found: Any = self._redis.hgetall(keys.FOLLOWED)
-        if not found:
-            return None
-        return Followed(int(found["version"]), found["policy"], found.get("job"))
-
-    def follow(
-        self, since: Followed | None, version: int, policy: str, remap: Remap | None
-    ) -> bool:
-        """Move on and begin the remap that this takes, in one step."""
-        before = (since.version, since.policy) if since else ("", "")
-        wanted = (0, "") if remap is None else (1, _among(remap))
-        with self._asking():
-            return bool(self._follow(args=[*before, version, policy, uuid.uuid4().hex, *wanted]))
-
-    def remap_behind(self, limit: int) -> tuple[str, list[str]] | None:
-        """Begin a remap of documents whose labels are not of the version and policy followed."""
-        job_id = uuid.uuid4().hex
-        with self._asking():
-            document_ids = self._remap_behind(args=[job_id, limit])
-        return (job_id, document_ids) if document_ids else None
 
     def counts(self) -> Counts:
         """Return how much there is of everything."""
@@ -485,10 +383,6 @@ class RedisStore(RedisIntake, RedisWork, RedisRows, RedisFiles):
                 f"{self._place} holds data of layout {found}; this version of SKIM reads "
                 f"layout {keys.LAYOUT_VERSION}"
             )
-
-
-def _among(remap: Remap) -> bytes | str:
-    return orjson.dumps(list(remap.among)) if remap.among else ""
 
 
 def _place_of(client: redis.Redis) -> str:
