@@ -1,20 +1,13 @@
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-import weakref
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from services.inference.app import build_app
 from services.inference.live_ads import Upkeep
-from services.inference.settings import InferenceSettings
 from shared.bundle_facts import ScoreCalibration
 from shared.clients import InferenceClient
 from shared.contracts.document import Document
@@ -26,40 +19,10 @@ from shared.contracts.inference import (
     AdsResponse,
     Explanation,
 )
-from shared.errors import Damaged, NotFound
-from tests.support import generations
-from tests.support.asgi import Call, started, until
-from tests.support.encoders import BagOfWordsEncoder
+from shared.errors import NotFound
 from tests.support.generations import Shelf
 from tests.support.in_process import InProcess
-
-TITLES = ("red wine", "white wine", "fishing boat", "kitchen knife")
-
-
-def bundle(name: str, titles: tuple[str, ...] = TITLES) -> generations.Generation:
-    ads = [Document(id=title.replace(" ", "-"), title=title, text="x") for title in titles]
-    return generations.generation(name, ads, metrics={"recall@100": 0.5})
-
-
-def client_of(
-    shelf: Shelf, settings: InferenceSettings | None = None, upkeep: Upkeep | None = None
-) -> TestClient:
-    settings = settings or InferenceSettings(timeout_ms=60_000)
-    app = build_app(settings, shelf.generations(upkeep))
-    return TestClient(app, raise_server_exceptions=False)
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    shelf = Shelf(tmp_path)
-    shelf.put("v1", bundle("v1"), current=True)
-    return shelf
-
-
-@pytest.fixture
-def client(shelf: Shelf) -> Iterator[TestClient]:
-    with client_of(shelf) as client:
-        yield client
+from tests.support.inference_app import bundle, client_of
 
 
 def test_the_top_ads_come_best_first_with_the_bundle_they_come_from(client: TestClient) -> None:
@@ -173,69 +136,6 @@ def test_without_a_bundle_the_service_lives_and_says_what_to_run(tmp_path: Path)
         assert client.get("/v1/bundles").json()["served"] is None
 
 
-def test_reload_switches_to_the_bundle_that_is_current_now(
-    client: TestClient, shelf: Shelf
-) -> None:
-    shelf.put("v2", bundle("v2", ("wooden house",)), current=True)
-
-    assert client.get("/v1/ads?query=house").json()["generation"] == "v1"
-    assert client.post("/v1/bundles:reload").json()["generation"] == "v2"
-    after = client.get("/v1/ads?query=house").json()
-    assert (after["generation"], after["ads"][0]["id"]) == ("v2", "wooden-house")
-
-
-@pytest.mark.parametrize("path", ["/v1/bundles:reload", "/v1/bundles/v2:activate"])
-def test_a_damaged_bundle_leaves_the_served_one_in_place(
-    client: TestClient, shelf: Shelf, path: str
-) -> None:
-    shelf.put("v2", Damaged("vectors.npy: sha256 is wrong"), current=path.endswith("reload"))
-
-    answer = client.post(path)
-
-    assert answer.status_code == 500
-    assert answer.json()["type"] == "urn:skim:problem:damaged"
-    assert "vectors.npy" in answer.json()["detail"]
-    assert client.get("/readyz").status_code == 200
-    assert client.get("/v1/ads?query=boat").json()["generation"] == "v1"
-
-
-def test_a_bundle_that_is_damaged_does_not_become_current(
-    client: TestClient, shelf: Shelf
-) -> None:
-    shelf.put("v2", Damaged("vectors.npy: sha256 is wrong"))
-    client.post("/v1/bundles/v2:activate")
-
-    assert (shelf.bundles / "current").read_text() == "v1"
-
-
-def test_activating_a_bundle_serves_it_and_rolling_back_the_one_before(
-    client: TestClient, shelf: Shelf
-) -> None:
-    shelf.put("v2", bundle("v2", ("wooden house",)))
-
-    assert client.post("/v1/bundles/v2:activate").json()["generation"] == "v2"
-    assert (shelf.bundles / "current").read_text().strip() == "v2"
-    assert client.get("/v1/ads?query=house").json()["ads"][0]["id"] == "wooden-house"
-    assert client.post("/v1/bundles:rollback").json()["generation"] == "v1"
-    assert client.get("/v1/ads?query=house").json()["generation"] == "v1"
-    assert client.post("/v1/bundles:rollback").json()["generation"] == "v2"
-
-
-@pytest.mark.parametrize("path", ["/v1/bundles/no:activate", "/v1/bundles:rollback"])
-def test_a_bundle_that_is_not_there_is_not_found(client: TestClient, path: str) -> None:
-    assert client.post(path).status_code == 404
-
-
-def test_what_was_changed_stays_so_through_switches(client: TestClient, shelf: Shelf) -> None:
-    shelf.put("v2", bundle("v2", ("wooden house", "red wine")))
-    client.delete("/v1/ads/red-wine")
-    client.put("/v1/ads", content=b'{"id": "oboe", "title": "oboe"}')
-    client.post("/v1/bundles/v2:activate")
-
-    found = client.get("/v1/ads?query=oboe&k=9").json()
-    assert [ad["id"] for ad in found["ads"]] == ["oboe", "wooden-house"]
-
-
 def test_a_change_is_seen_by_the_next_request_and_kept_answers_are_not_given_again(
     client: TestClient,
 ) -> None:
@@ -301,17 +201,6 @@ def test_many_new_ads_get_an_index_beside_requests(shelf: Shelf) -> None:
         assert (info["changed_index"], info["changed_ads"], info["ads"]) == ("flat", 9, 13)
         assert client.get("/v1/ads?query=thing 7&k=1").json()["ads"][0]["id"] == "t7"
         assert "skim_inference_cold_start_ads 9.0" in client.get("/metrics").text
-
-
-def test_what_was_served_is_let_go_of_without_another_query(
-    client: TestClient, shelf: Shelf
-) -> None:
-    shelf.put("v2", bundle("v2"))
-    client.get("/v1/ads?query=boat").raise_for_status()
-    before = weakref.ref(client.app.state.serving.generations.view())
-    client.post("/v1/bundles/v2:activate").raise_for_status()
-
-    assert any(before() is None for _ in range(10_000) if client.get("/livez"))
 
 
 def test_filters_choose_among_the_ads(client: TestClient) -> None:
@@ -392,110 +281,6 @@ def test_scores_of_a_calibrated_bundle_are_probabilities(shelf: Shelf) -> None:
         assert scores[0] == pytest.approx(calibration.probability(1))
         assert all(0 < score < 1 for score in scores)
         assert client.get("/v1/info").json()["calibration"]["knots"] == [[0.0, -4.0], [1.0, 4.0]]
-
-
-def test_bundles_are_listed_newest_first(client: TestClient, shelf: Shelf) -> None:
-    for number, version in enumerate(("v1", "v2"), start=1):
-        (shelf.bundles / version).mkdir(exist_ok=True)
-        (shelf.bundles / version / "manifest.json").write_text(
-            json.dumps(
-                {
-                    "version": version,
-                    "created_at": f"2026-11-0{number}T00:00:00Z",
-                    "git_revision": None,
-                    "encoder": "words-1",
-                    "dimensions": 64,
-                    "counts": {"ads": 4, "train_queries": 0, "clicks": 0, "labels": 0},
-                    "files": {},
-                }
-            )
-        )
-
-    listed = client.get("/v1/bundles").json()
-    assert [each["version"] for each in listed["bundles"]] == ["v2", "v1"]
-    assert [each["is_served"] for each in listed["bundles"]] == [False, True]
-    assert (listed["served"], listed["previous"]) == ("v1", None)
-
-
-class HeldEncoder(BagOfWordsEncoder):
-    """Encodes queries when the gate opens; not before `hold`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate, self.entered = threading.Event(), threading.Semaphore(0)
-        self.holds = False
-        self.asked = 0
-
-    def forward(self, rows: list[list[int]]) -> object:
-        if self.holds:
-            self.asked += 1
-            self.entered.release()
-            assert self.gate.wait(30)
-        return super().forward(rows)
-
-
-@pytest.fixture
-def held(shelf: Shelf) -> HeldEncoder:
-    encoder = HeldEncoder()
-    ads = [generations.ad(title.replace(" ", "-")) for title in TITLES]
-    shelf.put("v1", generations.generation("v1", ads, encoder=encoder), current=True)
-    encoder.holds = True
-    return encoder
-
-
-def test_an_answer_under_way_keeps_its_generation_and_ads_through_a_switch(
-    shelf: Shelf, held: HeldEncoder
-) -> None:
-    shelf.put("v2", bundle("v2"))
-    with client_of(shelf) as client, ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(client.get, "/v1/ads?query=boat&k=9")
-        assert held.entered.acquire(timeout=30)
-        client.delete("/v1/ads/red-wine").raise_for_status()
-        assert client.post("/v1/bundles/v2:activate").json()["generation"] == "v2"
-        held.gate.set()
-
-        answer = asked.result(timeout=30).json()
-
-    assert (answer["generation"], answer["ads_version"], len(answer["ads"])) == ("v1", 0, 4)
-
-
-def test_a_full_queue_refuses_and_says_when_to_come_back(shelf: Shelf, held: HeldEncoder) -> None:
-    settings = InferenceSettings(threads=1, max_waiting=0)
-    with client_of(shelf, settings) as client, ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(client.get, "/v1/ads?query=boat")
-        assert held.entered.acquire(timeout=30)
-        refused = client.get("/v1/ads?query=knife")
-        assert client.get("/readyz").status_code == 200
-        held.gate.set()
-
-        assert asked.result(timeout=30).status_code == 200
-        assert 'skim_inference_refusals_total{reason="full"} 1.0' in client.get("/metrics").text
-    assert refused.status_code == 503
-    assert refused.headers["retry-after"] == "1"
-    assert refused.json()["type"] == "urn:skim:problem:unavailable"
-
-
-def test_who_leaves_while_waiting_costs_no_work(shelf: Shelf, held: HeldEncoder) -> None:
-    asyncio.run(_leave_while_waiting(shelf, held))
-
-    assert held.asked == 2
-
-
-async def _leave_while_waiting(shelf: Shelf, held: HeldEncoder) -> None:
-    app = build_app(InferenceSettings(threads=1, timeout_ms=60_000), shelf.generations())
-    async with started(app):
-        first = Call(app, "/v1/ads", query="query=boat")
-        await until(lambda: held.asked == 1)
-        second = Call(app, "/v1/ads", query="query=knife")
-        third = Call(app, "/v1/ads", query="query=wine")
-        await until(lambda: app.state.serving.admission.waiting == 2)
-        second.leave()
-        await second.task
-        held.gate.set()
-        await first.task
-        await third.task
-
-    assert (first.status, third.status) == (200, 200)
 
 
 def test_the_openapi_document_describes_the_fast_path(client: TestClient) -> None:

@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 from services.inference.app import build_app
 from services.inference.event_desk import EventDesk
 from services.inference.settings import InferenceSettings
-from tests.services.inference.test_app import HeldEncoder
 from tests.services.inference.test_events_app import kept, sent, service
 from tests.support.generations import Shelf, ad, generation
+from tests.support.inference_app import HeldEncoder
 
 
 @pytest.fixture
