@@ -42,9 +42,7 @@ def encoded(encoder: SentenceEncoder, chosen: Sequence[str]) -> Vectors:
     """Return (texts, dimensions), encoded on all cores."""
     steps = [chosen[start : start + 256] for start in range(0, len(chosen), 256)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.concatenate(
-            list(pool.map(lambda step: encoder.encode(step, batch_size=1), steps))
-        )
+        return np.concatenate(list(pool.map(lambda step: encoder.encode(step), steps)))
 
 
 def like(base: Vectors, rows: int) -> Vectors:

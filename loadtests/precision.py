@@ -112,11 +112,11 @@ def _embedded(
     with tempfile.TemporaryDirectory(prefix="skim-loadtest-") as scratch:
         export_encoder(source, Path(scratch) / "encoder", precision=precision)
         encoder = SentenceEncoder(Path(scratch) / "encoder")
-    documents = encoder.encode(titles, batch_size=1)
+    documents = encoder.encode(titles)
     vectors, milliseconds = [], []
     for query in queries:
         started = time.perf_counter()
-        vectors.append(encoder.encode([query], batch_size=1)[0])
+        vectors.append(encoder.encode([query])[0])
         milliseconds.append((time.perf_counter() - started) * 1000)
     return _Embedded(encoder.name, documents, np.stack(vectors), np.array(milliseconds))
 

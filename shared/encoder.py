@@ -16,6 +16,9 @@ from shared.contracts.base import Contract
 from shared.encoder_files import CARD, MODEL, TOKENIZER
 from shared.errors import Damaged, NotFound
 
+STEADY_RECIPE = 2
+"""From which on a text's int8 vector does not depend on what is encoded beside it."""
+
 
 class EncoderCard(Contract):
     """`encoder.json`, beside the model: what it is."""
@@ -24,7 +27,10 @@ class EncoderCard(Contract):
     """Id and the first digits of the model's sha256; labels are stored under it."""
     dimensions: int
     precision: str
-    """`int8` (dynamic quantisation) or `fp32`."""
+    """`int8` (weights and activations) or `fp32`."""
+    recipe: int = 1
+    """Of the graph. The int8 graphs of recipe 1 had one scale for all texts encoded together, so that a text's vector
+    depended on its company (by a cosine of .01 on average)."""
     source: str
     """Where the weights came from."""
 
@@ -84,6 +90,11 @@ class SentenceEncoder:
         """Return the length of the vectors."""
         return self.card.dimensions
 
+    @property
+    def may_batch(self) -> bool:
+        """Say whether a text has the same vector, up to the last bits, whatever it is encoded with."""
+        return self.card.precision != "int8" or self.card.recipe >= STEADY_RECIPE
+
     def encode(
         self, texts: Sequence[str], *, max_tokens: int = 32, batch_size: int = 32
     ) -> NDArray[np.float32]:
@@ -92,8 +103,11 @@ class SentenceEncoder:
         Args:
             texts: may be empty.
             max_tokens: a longer text is cut (the paper's encoders read 32 tokens).
-            batch_size: texts of similar length are encoded together, this many at a time.
+            batch_size: texts of similar length are encoded together, this many at a time; one by one where that
+                would change them.
         """
+        if not self.may_batch:
+            batch_size = 1
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         rows = self.tokens(texts, max_tokens=max_tokens)
         by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))

@@ -107,7 +107,7 @@ def _encoded(
     vectors = np.empty((len(texts), encoder.dimensions), dtype=np.float32)
     for start in range(0, len(texts), _TEXTS_PER_STEP):
         step = texts[start : start + _TEXTS_PER_STEP]
-        vectors[start : start + len(step)] = encoder.encode(step, batch_size=1)
+        vectors[start : start + len(step)] = encoder.encode(step)
         advance(start + len(step), len(texts))
     return vectors
 

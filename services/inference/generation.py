@@ -44,6 +44,10 @@ class Encoder(Protocol):
     def dimensions(self) -> int:
         """Return the length of the vectors."""
 
+    @property
+    def may_batch(self) -> bool:
+        """Say whether a text has the same vector whatever it is encoded with."""
+
     def tokens(self, texts: Sequence[str], *, max_tokens: int = 32) -> Tokens:
         """Return the token ids of each text."""
 
@@ -93,9 +97,9 @@ class Generation:
         return f"{self.encoder.name}/{self.cold_start.tower}/{self.cold_start.max_tokens}"
 
     def cold_vector(self, text: str) -> NDArray[np.float32]:
-        """Return the (dimensions,) vector of a new ad of which this text is read. Alone: neighbours change it a little."""
+        """Return the (dimensions,) vector of a new ad of which this text is read."""
         vector: NDArray[np.float32] = self.encoder.encode(
-            [text], max_tokens=self.cold_start.max_tokens, batch_size=1
+            [text], max_tokens=self.cold_start.max_tokens
         )[0]
         return vector
 
@@ -255,7 +259,7 @@ def check_canaries(generation: Generation, canaries: Iterable[Canary]) -> float:
     overlaps = []
     for canary in canaries:
         expected = [generation.positions.get(ad_id, -1) for ad_id in canary.ads]
-        vector = generation.encoder.encode([canary.query], batch_size=1)
+        vector = generation.encoder.encode([canary.query])
         _, found = generation.base.index.search(vector, len(expected))
         overlaps.append(len(np.intersect1d(found, expected)) / len(expected))
     overlap = sum(overlaps) / len(overlaps)

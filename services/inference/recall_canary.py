@@ -65,7 +65,7 @@ class RecallCanary:
 
     def _ask(self, query: str) -> float:
         view = self._view()
-        return recall_of(view, view.generation.encoder.encode([query], batch_size=1)[0])
+        return recall_of(view, view.generation.encoder.encode([query])[0])
 
 
 def recall_of(view: View, vector: NDArray[np.float32], k: int = _ADS) -> float:

@@ -37,7 +37,11 @@ class Serving:
         self, settings: InferenceSettings, generations: Generations, registry: CollectorRegistry
     ) -> None:
         self.settings, self.generations = settings, generations
-        self.admission = Admission(threads=settings.threads, max_waiting=settings.max_waiting)
+        self.admission = Admission(
+            threads=settings.threads,
+            max_waiting=settings.max_waiting,
+            together=settings.together,
+        )
         self.cache = AnswerCache(settings.cache_bytes)
         self.stages = StageMetrics("inference", STAGES, registry)
         self.answers = Counter(

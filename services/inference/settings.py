@@ -18,6 +18,8 @@ class InferenceSettings(ServerSettings):
     """Queries encoded and searched at once; one a core if unset."""
     max_waiting: int = Field(default=128, ge=0)
     """Queries that may wait for a thread; the next one is refused with 503."""
+    together: int = Field(default=8, ge=1, le=64)
+    """Queries a thread takes at once of those that wait: to encode them together is cheaper. Nobody waits for company."""
     timeout_ms: int = Field(default=1_000, ge=1, le=60_000)
     """Longest an answer may take, unless the request says `timeout_ms`; one that would take longer, by the pace of late,
     is refused at once with 503."""

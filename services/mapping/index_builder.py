@@ -63,7 +63,7 @@ def build_index(
     total = 2 * len(queries)
     parts = BuildParts(folder / _PARTS)
     vectors = _encoded(queries, encoder, parts, lambda done: progress(done, total))
-    looks = encoder.encode(sample(written), batch_size=1) if written else beside(vectors, SAMPLE)
+    looks = encoder.encode(sample(written)) if written else beside(vectors, SAMPLE)
     index, recall = build_graph(
         queries,
         vectors,
@@ -149,7 +149,7 @@ def _encoded(
                 step: int, texts: Sequence[str] = texts, rows: NDArray[np.float32] = rows
             ) -> None:
                 chosen = texts[step : step + _TEXTS_PER_STEP]
-                rows[step : step + len(chosen)] = encoder.encode(chosen, batch_size=1)
+                rows[step : step + len(chosen)] = encoder.encode(chosen)
 
             for step, _ in zip(steps, pool.map(_encode, steps), strict=True):
                 progress(start + min(step + _TEXTS_PER_STEP, len(texts)))

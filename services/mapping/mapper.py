@@ -118,9 +118,7 @@ class QueryMapper:
         among: Sequence[str] | None,
         tally: Tally | None,
     ) -> Near:
-        # One text a call: in a batch an int8 encoder scales a text by its company, and what a
-        # document is mapped to would depend on who it came with (cosines moved by up to .05).
-        vectors = self.encoder.encode(texts, batch_size=1)
+        vectors = self.encoder.encode(texts)
         found = (
             self.index.nearest(vectors, reading.neighbours)
             if among is None

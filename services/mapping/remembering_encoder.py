@@ -50,23 +50,27 @@ class RememberingEncoder:
         return np.stack(vectors) if vectors else np.empty((0, self.dimensions), dtype=np.float32)
 
     def encode(
-        self, texts: Sequence[str], *, max_tokens: int = 32, batch_size: int = 1
+        self, texts: Sequence[str], *, max_tokens: int = 32, batch_size: int = 32
     ) -> NDArray[np.float32]:
-        """Return (texts, dimensions) float32 unit vectors; a text's never depends on its company."""
+        """Return (texts, dimensions) float32 unit vectors, in the order given."""
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for row, text in enumerate(texts):
-            vectors[row] = self._vector(text, max_tokens)
-        return vectors
-
-    def _vector(self, text: str, max_tokens: int) -> Vector:
-        key = (text, max_tokens)
+        rows_of: dict[str, list[int]] = {}
         with self._lock:
-            if (known := self._known.get(key)) is not None:
-                self._known.move_to_end(key)
-                return known
-        vector: Vector = self._encoder.encode([text], max_tokens=max_tokens, batch_size=1)[0]
+            for row, text in enumerate(texts):
+                known = self._known.get((text, max_tokens))
+                if known is None:
+                    rows_of.setdefault(text, []).append(row)
+                else:
+                    self._known.move_to_end((text, max_tokens))
+                    vectors[row] = known
+        if not rows_of:
+            return vectors
+        fresh = self._encoder.encode(list(rows_of), max_tokens=max_tokens, batch_size=batch_size)
+        for rows, vector in zip(rows_of.values(), fresh, strict=True):
+            vectors[rows] = vector
         with self._lock:
-            self._known[key] = vector
+            for text, vector in zip(rows_of, fresh, strict=True):
+                self._known[text, max_tokens] = vector.copy()
             while len(self._known) > self._size:
                 self._known.popitem(last=False)
-        return vector
+        return vectors

@@ -140,7 +140,7 @@ class TrainQueries:
         known = {query_id: self.index.get(query_id) for query_id in wanted}
         # Encoded before the lock: others may change meanwhile, and what they changed is compared again.
         texts = [each.text for each in wanted.values() if _differs(known[each.id], each)]
-        vector_of = dict(zip(texts, self._encoder.encode(texts, batch_size=1), strict=True))
+        vector_of = dict(zip(texts, self._encoder.encode(texts), strict=True))
         with self._changing:
             known = {query_id: self.index.get(query_id) for query_id in wanted}
             changed = [
@@ -150,7 +150,7 @@ class TrainQueries:
             ]
             for each in changed:
                 if each.text not in vector_of:
-                    vector_of[each.text] = self._encoder.encode([each.text], batch_size=1)[0]
+                    vector_of[each.text] = self._encoder.encode([each.text])[0]
             if changed:
                 vectors = np.stack([vector_of[each.text] for each in changed])
                 self._write(Record(RecordHead(version=self._next(), put=changed), vectors))

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 class BagOfWordsEncoder:
     """Adds up one fixed random vector a word, so that texts with common words are similar."""
 
+    may_batch = True
+
     def __init__(self, name: str = "words-1", dimensions: int = 64) -> None:
         self.name = name
         self.dimensions = dimensions

@@ -76,7 +76,7 @@ def catalogue_folder(common: CommonSettings, ads: int) -> Path:
         )
         write_rows(folder / ADS, [*real, *made])
         np.save(folder / VECTORS, interpolated(model.encode([each.title for each in real]), ads))
-        np.save(folder / JUDGES, model.encode(judging_queries(common), batch_size=1))
+        np.save(folder / JUDGES, model.encode(judging_queries(common)))
 
     return kept(common.home, "catalogue", ingredients, _make)
 

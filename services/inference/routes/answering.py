@@ -16,7 +16,7 @@ from services.inference.admission import ClientLeft
 from services.inference.event_desk import EventDesk
 from services.inference.exploration import Draw
 from services.inference.filters import conditions_of
-from services.inference.retriever import Ranking, top
+from services.inference.retriever import Question, Ranking, ranking_of, vectors_of
 from services.inference.serving import Serving
 from services.inference.view import View
 from shared.contracts.base import QueryText
@@ -138,8 +138,11 @@ class Answering:
 
         async def _one(asked: AdsQuery) -> tuple[bytes, str]:
             conditions = None if asked.filter is None else conditions_of(asked.filter)
-            waited, (ads, ranking) = await serving.admission.run(
-                seconds, has_left, _top, view, asked.query, asked.k, conditions, asked.fields, draw
+            waited, (ads, ranking) = await serving.admission.run_together(
+                seconds,
+                has_left,
+                _tops,
+                Question(view, asked.query, asked.k, conditions, asked.fields, draw),
             )
             serving.searched.inc()
             return ads, serving.stages.observe(queue=waited, **ranking.seconds)
@@ -166,10 +169,18 @@ async def _together(works: Sequence[Coroutine[object, object, _Result]]) -> list
     return [task.result() for task in tasks]
 
 
-def _top(view: View, *asked: object) -> tuple[bytes, Ranking]:
-    """Rank, and write the ads in the same thread."""
-    ranking = top(view, *asked)  # type: ignore[arg-type]
-    return orjson.dumps(ranking.ads), ranking
+def _tops(asked: Sequence[Question]) -> list[tuple[bytes, Ranking] | Exception]:
+    """Rank, and write the ads in the same thread; an error is its query's alone."""
+    tops: dict[int, tuple[bytes, Ranking]] = {}
+    try:
+        for each, vector, seconds in vectors_of(asked):
+            ranking = ranking_of(each, vector, seconds)
+            tops[id(each)] = orjson.dumps(ranking.ads), ranking
+    except Exception as error:  # noqa: BLE001  (raised where its query waits)
+        if len(asked) == 1:
+            return [error]
+        return [result for each in asked for result in _tops([each])]
+    return [tops[id(each)] for each in asked]
 
 
 def _head(view: View) -> bytes:

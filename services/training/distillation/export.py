@@ -19,7 +19,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from services.training.distillation.base_model import end_token_of, learned_end_token
-from services.training.distillation.quantise import quantise
+from services.training.quantise import quantise
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
 from shared.errors import InvalidInput, SkimError
 

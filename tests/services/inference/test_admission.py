@@ -41,7 +41,7 @@ def in_a_loop(work: Callable[[Clock, Held], Awaitable[None]]) -> None:
 
 def admission(clock: Clock, *, max_waiting: int = 10, service_seconds: float = 0.0) -> Admission:
     made = Admission(threads=1, max_waiting=max_waiting, clock=clock)
-    made.service_seconds = service_seconds
+    made.service_seconds = made.cost_seconds = service_seconds
     return made
 
 

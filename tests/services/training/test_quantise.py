@@ -9,7 +9,7 @@ import pytest
 
 from services.generation.decoder import OnnxDecoder
 from services.training.distillation.export import ExportSettings, export_language_model
-from services.training.distillation.quantise import quantise
+from services.training.quantise import quantise
 from shared.contracts.generator import GeneratorCard
 from tests.support.tiny_models import write_language_model
 
