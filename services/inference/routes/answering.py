@@ -141,7 +141,7 @@ class Answering:
             waited, (ads, ranking) = await serving.admission.run_together(
                 seconds,
                 has_left,
-                _tops,
+                answers_of,
                 Question(view, asked.query, asked.k, conditions, asked.fields, draw),
             )
             serving.searched.inc()
@@ -169,8 +169,8 @@ async def _together(works: Sequence[Coroutine[object, object, _Result]]) -> list
     return [task.result() for task in tasks]
 
 
-def _tops(asked: Sequence[Question]) -> list[tuple[bytes, Ranking] | Exception]:
-    """Rank, and write the ads in the same thread; an error is its query's alone."""
+def answers_of(asked: Sequence[Question]) -> list[tuple[bytes, Ranking] | Exception]:
+    """Rank, and write the ads as JSON in the same thread; an error is its query's alone."""
     tops: dict[int, tuple[bytes, Ranking]] = {}
     try:
         for each, vector, seconds in vectors_of(asked):
@@ -179,7 +179,7 @@ def _tops(asked: Sequence[Question]) -> list[tuple[bytes, Ranking] | Exception]:
     except Exception as error:  # noqa: BLE001  (raised where its query waits)
         if len(asked) == 1:
             return [error]
-        return [result for each in asked for result in _tops([each])]
+        return [result for each in asked for result in answers_of([each])]
     return [tops[id(each)] for each in asked]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.models import build_models
+from shared.encoder import STEADY_RECIPE
 from shared.errors import NotFound, Unavailable
 from tests.support.tiny_models import write_encoder, write_language_model
 
@@ -25,7 +26,14 @@ def packages(tmp_path: Path) -> Path:
 def models(tmp_path: Path) -> Path:
     """Both models as an earlier build with `adapter` would have left them."""
     digest = hashlib.sha256(b"weights").hexdigest()[:8]
-    write_card(tmp_path / "models" / "encoder" / "encoder.json", name="encoder-1")
+    write_card(
+        tmp_path / "models" / "encoder" / "encoder.json",
+        name="encoder-1",
+        dimensions=384,
+        precision="int8",
+        recipe=STEADY_RECIPE,
+        source="minilm",
+    )
     write_card(
         tmp_path / "models" / "slm" / "generator.json", name="slm-1", adapter=f"things-{digest}"
     )
@@ -38,7 +46,7 @@ def write_adapter(folder: Path, weights: bytes) -> Path:
     return folder
 
 
-def write_card(path: Path, **fields: str) -> None:
+def write_card(path: Path, **fields: str | int) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(fields))
 
@@ -65,6 +73,17 @@ def test_the_slm_is_built_again_for_another_adapter(
 
     with pytest.raises(Unavailable, match="smollm2"):
         build_models(models, other, packages)
+
+
+def test_an_encoder_of_an_older_recipe_is_built_again(
+    models: Path, adapter: Path, packages: Path
+) -> None:
+    card = models / "encoder" / "encoder.json"
+    fields = json.loads(card.read_text())
+    card.write_text(json.dumps({**fields, "recipe": 1}))
+
+    with pytest.raises(Unavailable, match="minilm"):
+        build_models(models, adapter, packages)
 
 
 def test_fresh_builds_what_is_there(models: Path, adapter: Path, packages: Path) -> None:

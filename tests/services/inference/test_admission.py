@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -181,5 +181,162 @@ def test_work_that_fails_gives_its_thread_to_the_next() -> None:
             await failed
         assert (await done)[1] == "done"
         gate.close()
+
+    in_a_loop(work)
+
+
+class Noted:
+    """Work on several items, held until the gate opens; an item that is an error fails alone."""
+
+    def __init__(self) -> None:
+        self.gate, self.companies = threading.Event(), list[list[object]]()
+
+    def __call__(self, items: Sequence[object]) -> list[str | Exception]:
+        self.companies.append(list(items))
+        assert self.gate.wait(30)
+        return [item if isinstance(item, Exception) else f"{item} done" for item in items]
+
+
+def test_what_waits_anyway_is_done_together_up_to_a_bound() -> None:
+    async def work(clock: Clock, _: Held) -> None:
+        noted = Noted()
+        gate = Admission(threads=1, max_waiting=10, together=3, clock=clock)
+        tasks = [asyncio.ensure_future(gate.run_together(9.0, None, noted, 0))]
+        await until(lambda: noted.companies == [[0]])
+        tasks += [
+            asyncio.ensure_future(gate.run_together(9.0, None, noted, n)) for n in range(1, 6)
+        ]
+        await until(lambda: gate.waiting == 5)
+        clock.now = 2.0
+        noted.gate.set()
+
+        answers = await asyncio.gather(*tasks)
+        assert answers == [(0.0 if n == 0 else 2.0, f"{n} done") for n in range(6)]
+        assert noted.companies == [[0], [1, 2, 3], [4, 5]]
+        gate.close()
+
+    in_a_loop(work)
+
+
+def test_a_thread_leaves_the_others_their_share_of_what_waits() -> None:
+    async def work(clock: Clock, held: Held) -> None:
+        noted = Noted()
+        gate = Admission(threads=2, max_waiting=10, together=8, clock=clock)
+        busy = [asyncio.ensure_future(gate.run(9.0, None, held)) for _ in range(2)]
+        await until(lambda: held.begun == 2)
+        tasks = [asyncio.ensure_future(gate.run_together(9.0, None, noted, n)) for n in range(4)]
+        await until(lambda: gate.waiting == 4)
+        held.gate.set()
+        await until(lambda: len(noted.companies) == 2)
+
+        assert max(map(len, noted.companies)) <= 2
+        noted.gate.set()
+        await asyncio.gather(*busy, *tasks)
+        gate.close()
+
+    in_a_loop(work)
+
+
+def test_other_work_in_between_is_done_in_its_turn() -> None:
+    async def work(clock: Clock, held: Held) -> None:
+        noted, other, done = Noted(), Noted(), list[object]()
+        for each in (noted, other):
+            each.gate.set()
+        gate = Admission(threads=1, max_waiting=10, together=8, clock=clock)
+        first = asyncio.ensure_future(gate.run(9.0, None, held))
+        await until(lambda: held.begun == 1)
+        asked = [(noted, "a"), (noted, "b"), (other, "c"), (noted, "d")]
+        tasks = [asyncio.ensure_future(gate.run_together(9.0, None, *each)) for each in asked]
+        for task in tasks:
+            task.add_done_callback(lambda task: done.append(task.result()[1]))
+        await until(lambda: gate.waiting == 4)
+        held.gate.set()
+        await asyncio.gather(first, *tasks)
+
+        assert (noted.companies, other.companies) == ([["a", "b"], ["d"]], [["c"]])
+        assert done == ["a done", "b done", "c done", "d done"]
+        gate.close()
+
+    in_a_loop(work)
+
+
+def test_in_company_only_who_fails_who_left_and_who_is_late_gets_nothing() -> None:
+    async def work(clock: Clock, held: Held) -> None:
+        noted = Noted()
+        noted.gate.set()
+        gate = Admission(threads=1, max_waiting=10, together=8, clock=clock)
+        first = asyncio.ensure_future(gate.run(9.0, None, held))
+        await until(lambda: held.begun == 1)
+        unlucky, late, left, lucky = (
+            asyncio.ensure_future(gate.run_together(seconds, None, noted, item))
+            for item, seconds in (
+                (ValueError("no"), 9.0),
+                ("late", 1.0),
+                ("left", 9.0),
+                ("ok", 9.0),
+            )
+        )
+        await until(lambda: gate.waiting == 4)
+        left.cancel()
+        await until(lambda: gate.waiting == 3)
+        clock.now = 3.0
+        held.gate.set()
+        await first
+
+        assert (await lucky)[1] == "ok done"
+        with pytest.raises(ValueError, match="no"):
+            await unlucky
+        with pytest.raises(Unavailable, match="after its deadline"):
+            await late
+        assert [len(company) for company in noted.companies] == [2]
+        assert gate.waiting == 0
+        gate.close()
+
+    in_a_loop(work)
+
+
+def test_the_wait_is_told_by_what_one_costs_in_company() -> None:
+    async def work(clock: Clock, _: Held) -> None:
+        class Slow(Noted):
+            def __call__(self, items: Sequence[object]) -> list[str | Exception]:
+                answers = super().__call__(items)
+                clock.now += 4.0
+                return answers
+
+        slow = Slow()
+        gate = Admission(threads=1, max_waiting=10, together=4, clock=clock)
+        tasks = [asyncio.ensure_future(gate.run_together(99.0, None, slow, 0))]
+        await until(lambda: slow.companies == [[0]])
+        tasks += [
+            asyncio.ensure_future(gate.run_together(99.0, None, slow, n)) for n in range(1, 5)
+        ]
+        await until(lambda: gate.waiting == 4)
+        slow.gate.set()
+        await asyncio.gather(*tasks)
+
+        assert gate.service_seconds == pytest.approx(4.0)
+        assert gate.cost_seconds < 4.0
+        gate.close()
+
+    in_a_loop(work)
+
+
+def test_closing_ends_what_waits_and_stops_every_thread() -> None:
+    async def work(clock: Clock, _: Held) -> None:
+        noted = Noted()
+        gate = Admission(threads=2, max_waiting=10, together=8, clock=clock)
+        running = [asyncio.ensure_future(gate.run_together(9.0, None, noted, 0))]
+        await until(lambda: noted.companies == [[0]])
+        running.append(asyncio.ensure_future(gate.run_together(9.0, None, noted, 1)))
+        await until(lambda: len(noted.companies) == 2)
+        waiting = asyncio.ensure_future(gate.run_together(9.0, None, noted, "never"))
+        await until(lambda: gate.waiting == 1)
+        closing = asyncio.ensure_future(asyncio.to_thread(gate.close))
+        await until(waiting.cancelled)
+        noted.gate.set()
+        await closing
+        await asyncio.gather(*running)
+
+        assert noted.companies == [[0], [1]]
 
     in_a_loop(work)

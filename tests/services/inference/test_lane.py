@@ -7,6 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from services.inference.app import build_app
+from services.inference.retriever import Question
+from services.inference.routes.answering import answers_of
 from services.inference.routes.lane import AdsLane
 from services.inference.settings import InferenceSettings
 from tests.support.encoders import BagOfWordsEncoder
@@ -91,6 +93,20 @@ def test_a_request_is_answered_alike_by_the_lane_and_by_the_route(
     for each in headers:
         each.pop("server-timing", None)
     assert headers[0] == headers[1]
+
+
+def test_queries_answered_together_are_answered_as_alone_and_fail_alone(lane: TestClient) -> None:
+    queries = ["wine", "boat", "unlucky", "red wine", "wine"]
+    asked = [Question(lane.app.state.serving.generations.view(), query, 3) for query in queries]
+
+    together = answers_of(asked)
+
+    for each, answer in zip(asked, together, strict=True):
+        [alone] = answers_of([each])
+        if each.query == "unlucky":
+            assert isinstance(answer, ValueError)
+        else:
+            assert answer[0] == alone[0]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST"])

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from loadtests.vectors import clustered
 from services.inference.catalogue import Catalogue
 from services.inference.generation import generation_of, open_generation
-from services.inference.retriever import explain, top
+from services.inference.retriever import Question, explain, ranking_of, top, vectors_of
 from services.inference.view import View
 from services.training.encoder_export import export_encoder
 from shared.ad_index import flat_index
@@ -84,6 +85,45 @@ def test_more_ads_than_there_are_means_all() -> None:
 
     assert {ad["id"] for ad in ranking.ads} == {ad.id for ad in ADS}
     assert len(ranking.ads) == len(ADS)
+
+
+def test_queries_of_one_encoder_and_length_are_encoded_together_and_answered_as_alone() -> None:
+    class Noting(BagOfWordsEncoder):
+        together: ClassVar[list[int]] = []
+
+        def forward(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+            self.together.append(len(rows))
+            return super().forward(rows)
+
+    view, other = view_of(encoder=Noting()), view_of(encoder=Noting())
+    long = "a knife for cutting bread and cheese and meat"
+    asked = [
+        Question(view, "red wine", 3),
+        Question(view, long, 3),
+        Question(other, "boat", 3),
+        Question(view, "boat", 2),
+    ]
+
+    found = {
+        each.query + str(each.k): ranking_of(each, *rest).ads for each, *rest in vectors_of(asked)
+    }
+
+    assert sorted(Noting.together) == [1, 1, 2]
+    for each in asked:
+        assert found[each.query + str(each.k)] == top(view, each.query, each.k).ads
+
+
+def test_an_encoder_that_minds_company_gets_queries_one_by_one() -> None:
+    class Minding(BagOfWordsEncoder):
+        may_batch = False
+
+        def forward(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+            assert len(rows) == 1
+            return super().forward(rows)
+
+    view = view_of(encoder=Minding())
+
+    assert len(list(vectors_of([Question(view, query, 1) for query in ("a", "b", "c")]))) == 3
 
 
 def test_the_time_is_told_by_stage() -> None:
