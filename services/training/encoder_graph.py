@@ -7,6 +7,7 @@ import io
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,8 +34,6 @@ _STEPS_AN_OCTAVE = 4
 """To which ranges are rounded: processors that round sums differently make the same file all the same."""
 _LEAST = 1e-5
 
-Graph = onnx.ModelProto
-
 
 class SentenceModel(torch.nn.Module):
     """Transformer, mean over the tokens, unit length: what the weights were trained for."""
@@ -56,7 +55,7 @@ class SentenceModel(torch.nn.Module):
         return torch.nn.functional.normalize(mean, dim=1)
 
 
-def exported(transformer: torch.nn.Module) -> Graph:
+def exported(transformer: torch.nn.Module) -> onnx.ModelProto:
     """Return the graph in float32: `input_ids`, `attention_mask` (batch, length) int64 to `vectors` (batch, dimensions).
 
     Attention, layer norms and activations are one node each, where ONNX Runtime has one.
@@ -85,7 +84,7 @@ def exported(transformer: torch.nn.Module) -> Graph:
     return ir.to_proto(model)
 
 
-def in_bytes(model: Graph, tokenizer: Tokenizer) -> Graph:
+def in_bytes(model: onnx.ModelProto, tokenizer: Tokenizer) -> onnx.ModelProto:
     """Return the graph with products of bytes, whose rows do not depend on what is encoded beside them.
 
     What layer norms and attention put out is uneven between its columns and much the same for every text: its range is measured
@@ -96,7 +95,7 @@ def in_bytes(model: Graph, tokenizer: Tokenizer) -> Graph:
         model: as `exported` gives it.
         tokenizer: of the encoder.
     """
-    quantised = Graph()
+    quantised = onnx.ModelProto()
     quantised.CopyFrom(model)
     _open_attention(quantised.graph)
     _name_nodes(quantised.graph)
@@ -157,7 +156,7 @@ def _frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     return empty[:1], empty[1:]
 
 
-def _steady_values(model: Graph, texts: Sequence[Sequence[int]]) -> dict[str, Steady]:
+def _steady_values(model: onnx.ModelProto, texts: Sequence[Sequence[int]]) -> dict[str, Steady]:
     """Return the range of each factor that has much the same for every text."""
     weights = {each.name: each for each in model.graph.initializer if len(each.dims) == 2}
     factors: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
@@ -176,17 +175,17 @@ def _steady_values(model: Graph, texts: Sequence[Sequence[int]]) -> dict[str, St
     return steady
 
 
-def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.exp2(np.round(_STEPS_AN_OCTAVE * np.log2(values)) / _STEPS_AN_OCTAVE).astype(
-        np.float32
-    )
+def _rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    steps = np.round(_STEPS_AN_OCTAVE * np.log2(values))
+    rounded: NDArray[np.float32] = np.exp2(steps / _STEPS_AN_OCTAVE).astype(np.float32)
+    return rounded
 
 
 def _highest(
-    model: Graph, values: Sequence[str], texts: Sequence[Sequence[int]]
+    model: onnx.ModelProto, values: Sequence[str], texts: Sequence[Sequence[int]]
 ) -> Mapping[str, NDArray[np.float32]]:
     """Return (columns,) the largest size of each value's columns over the texts."""
-    watched = Graph()
+    watched = onnx.ModelProto()
     watched.CopyFrom(model)
     for value in values:
         watched.graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
