@@ -33,7 +33,7 @@ from pydantic import Field, ValidationError
 from shared.ad_index import INDEX, IndexCard, write_index
 from shared.bundle_facts import CANARIES, LESSONS, Canary, Lessons, ScoreCalibration
 from shared.cold_start import ColdStart
-from shared.contracts.base import ID_PATTERN, Contract, Identifier
+from shared.contracts.base import BUNDLE_PATTERN, Contract, Identifier
 from shared.contracts.document import Document
 from shared.dataset import read_documents, write_rows
 from shared.disk import flush
@@ -376,14 +376,9 @@ def _files_in(folder: Path) -> set[str]:
 
 def _checked(version: str) -> str:
     if not _is_version(version):
-        raise InvalidInput(f"bundle version {version[:80]!r} does not match {ID_PATTERN}")
+        raise InvalidInput(f"bundle version {version[:80]!r} does not match {BUNDLE_PATTERN}")
     return version
 
 
 def _is_version(version: str) -> bool:
-    # A leading dot is for what is being written, and would reach the folder above.
-    return (
-        re.fullmatch(ID_PATTERN, version) is not None
-        and not version.startswith(".")
-        and version not in {CURRENT, PREVIOUS}
-    )
+    return re.fullmatch(BUNDLE_PATTERN, version) is not None and version not in {CURRENT, PREVIOUS}

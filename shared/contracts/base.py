@@ -9,7 +9,11 @@ from pydantic_core import PydanticCustomError
 
 ID_PATTERN = r"^[A-Za-z0-9._~-]{1,200}$"
 
+BUNDLE_PATTERN = r"^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,199}$"
+"""A leading dot is for what is being written, and would reach the folder above."""
+
 Identifier = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+BundleVersion = Annotated[str, StringConstraints(pattern=BUNDLE_PATTERN)]
 _WHITE_SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """What stripping takes away, as Unicode has it; `\\s` means another set in each language."""
 NonBlank = Annotated[

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from services.inference.serving import Serving
 from services.inference.view import View
-from shared.contracts.base import Identifier
+from shared.contracts.base import BundleVersion
 from shared.contracts.inference import Bundles, InferenceInfo
 
 
@@ -39,7 +39,7 @@ def bundles_router(serving: Serving) -> APIRouter:
         return await _served(await generations.rollback())
 
     @router.post("/v1/bundles/{version}:activate")
-    async def activate(version: Identifier) -> InferenceInfo:
+    async def activate(version: BundleVersion) -> InferenceInfo:
         """Verify a bundle, warm it up, and serve it; on any error the served one stays."""
         return await _served(await generations.activate(version))
 
