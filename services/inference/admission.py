@@ -1,8 +1,8 @@
 """Who is worked on, who waits, and who is told at once that the wait would be too long. Used from one event loop.
 
 A few threads take what waits in the order it came, themselves: between two queries there is no hand-over to the event loop.
-What is cheaper together is taken together, if it waits anyway; nobody waits for company. Who leaves while waiting costs nothing, and who cannot be answered by the deadline, by the service time measured of late, is
-refused before any work is done for them.
+What is cheaper together is taken together, if it waits anyway; nobody waits for company. Who leaves while waiting costs nothing,
+and who cannot be answered by the deadline, by the service time measured of late, is refused before any work is done for them.
 """
 
 from __future__ import annotations
