@@ -19,7 +19,9 @@ from services.mapping.scorers import DocumentScorer, Scorer
 from services.mapping.settings import MappingSettings
 from services.mapping.train_queries import TrainQueries, Upkeep
 from shared.encoder import TextEncoder
-from shared.errors import Damaged
+from shared.errors import Conflict, Damaged, NotFound
+
+_MOST_LOADS = 3
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,20 @@ def open_mapping(models: Path, folder: Path, settings: MappingSettings) -> Serve
 def serve_index(folder: Path, encoder: TextEncoder, settings: MappingSettings) -> ServedMapping:
     """Load what is in `folder` with an encoder that is open already; see `open_mapping`.
 
-    Without a calibration, or with `rule` set to the preset, the paper's preset decides.
+    Without a calibration, or with `rule` set to the preset, the paper's preset decides. Where another process replaces the index
+    meanwhile (a compaction), what that one left is loaded.
     """
+    for _ in range(_MOST_LOADS - 1):
+        manifest = read_manifest(folder)
+        try:
+            return _load(folder, encoder, settings)
+        except (Conflict, Damaged, NotFound):
+            if read_manifest(folder) == manifest:
+                raise
+    return _load(folder, encoder, settings)
+
+
+def _load(folder: Path, encoder: TextEncoder, settings: MappingSettings) -> ServedMapping:
     remembering = RememberingEncoder(encoder, settings.remembered_texts)
     upkeep = Upkeep(settings.recent_queries, settings.deleted_share, settings.remembered_changes)
     train_queries = TrainQueries.load(folder, remembering, ef=settings.ef, upkeep=upkeep)
