@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +35,7 @@ def suite(tmp_path: Path, tiny_encoder: Path) -> Iterator[WholeSuite]:
         suite.environment["SKIM_BACKUP"] = str(tmp_path / "backup")
         program = tmp_path / "bin" / "skim"
         program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nexec "{shutil.which("python")}" -m services.cli "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m services.cli "$@"\n')
         program.chmod(0o755)
         suite.environment["PATH"] = f"{program.parent}:{suite.environment['PATH']}"
         yield suite
