@@ -11,7 +11,7 @@ import orjson
 
 import services.mapping
 from services.cli.console import Advance, progress_bar
-from services.cli.offline_mapping import OfflineCalibration, map_offline
+from services.cli.offline_mapping import OfflineCalibration, map_offline, remembering
 from services.mapping.calibrator import Aim
 from services.mapping.index_builder import build_index
 from services.mapping.rules import PresetRule
@@ -40,7 +40,7 @@ class KeptLabels:
     def __init__(
         self, folder: Path, encoder: SentenceEncoder, preset: PresetRule, *, is_fresh: bool
     ) -> None:
-        self._folder, self._encoder, self._preset = folder, encoder, preset
+        self._folder, self._encoder, self._preset = folder, remembering(encoder), preset
         self._is_fresh = is_fresh
 
     def by_preset(self, dataset: Dataset, rows: Sequence[SyntheticQueries], title: str) -> Pairs:

@@ -79,6 +79,8 @@ def map_offline(
         preset: tau, neighbours and trust; the settings' if absent.
     """
     preset = preset or preset_of(MappingSettings())
+    encoder = remembering(encoder)
+    _encode_beside(encoder, sorted({text for row in rows for text in row.queries}), 32)
     index = build_index(queries, encoder, folder, lambda done, total: None)
     mapper = QueryMapper(encoder, index, preset, preset)
     documents = [
@@ -119,7 +121,6 @@ class OfflineCalibration:
         queries = dataset.queries_of("train")
         train = {query.id for query in queries}
         self.preset = preset_of(MappingSettings())
-        self._encoder = encoder
         self._clicks = {each: row for each, row in dataset.clicks.items() if each in train}
         self._evidence = Evidence(
             truth={each: row for each, row in dataset.truth.items() if each in train},
@@ -133,19 +134,17 @@ class OfflineCalibration:
             document.id: document.described()[:_TEXT_CHARACTERS] for document in dataset.documents
         }
         clicked = {each for row in self._clicks.values() for each in row}
-        remembering = self._remembering = RememberingEncoder(encoder, size=2**31)
+        self._encoder = encoder = remembering(encoder)
         self._map_documents = documents
+        _encode_beside(encoder, sorted({text for each in documents for text in each.queries}), 32)
         _encode_beside(
-            remembering, sorted({text for each in documents for text in each.queries}), 32
-        )
-        _encode_beside(
-            remembering,
+            encoder,
             sorted({texts[each.document_id] for each in documents} | {texts[x] for x in clicked}),
             DESCRIPTION_TOKENS,
         )
-        mapper = QueryMapper(remembering, index, self.preset, self.preset)
+        mapper = QueryMapper(encoder, index, self.preset, self.preset)
         scorers = [] if cross_encoder is None else [cross_encoder]
-        self.observation: Observation = Observer(mapper, remembering, queries, scorers).observe(
+        self.observation: Observation = Observer(mapper, encoder, queries, scorers).observe(
             documents, texts, self._clicks, WholeReading(), self.preset.trust, advance
         )
 
@@ -182,11 +181,11 @@ class OfflineCalibration:
             ),
         ]
         silent: Advance = lambda done, total: None
-        index = build_index(queries, self._remembering, folder, silent)
-        mapper = QueryMapper(self._remembering, index, self.preset, self.preset)
+        index = build_index(queries, self._encoder, folder, silent)
+        mapper = QueryMapper(self._encoder, index, self.preset, self.preset)
         clicks = {query.id: self._dataset.clicks.get(query.id, {}) for query in queries}
         scorers = [] if self._cross_encoder is None else [self._cross_encoder]
-        seen = Observer(mapper, self._remembering, queries, scorers).observe(
+        seen = Observer(mapper, self._encoder, queries, scorers).observe(
             documents, self._texts, clicks, WholeReading(), self.preset.trust, silent
         )
         found = zip(seen.query_ids, seen.names, strict=True)
@@ -243,6 +242,13 @@ def _pairs(observation: Observation, chosen: np.ndarray[tuple[int], np.dtype[np.
         document = observation.documents[observation.document_rows[row]].document_id
         labels.setdefault(query, {})[document] = float(observation.rows[row, 1])
     return labels
+
+
+def remembering(encoder: TextEncoder) -> RememberingEncoder:
+    """Return an encoder that knows every text it was asked for: who maps the same twice encodes it once."""
+    if isinstance(encoder, RememberingEncoder):
+        return encoder
+    return RememberingEncoder(encoder, size=2**31)
 
 
 def _encode_beside(encoder: RememberingEncoder, texts: Sequence[str], max_tokens: int) -> None:

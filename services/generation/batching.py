@@ -26,32 +26,30 @@ from numpy.typing import NDArray
 
 from services.generation.requests import Ticket
 from services.generation.rows import Job, Row
-from services.generation.sampling import draw_tokens, log_probabilities
+from services.generation.sampling import Candidates, draw_columns, log_probabilities
 from services.generation.stop_strings import Decode
 from shared.errors import Expired, Unanswered
-
-Logits = NDArray[np.float32]
 
 _LOG = structlog.get_logger()
 
 
 class Decoder(Protocol):
-    """What the batcher needs of the model; logits are (rows, vocabulary) and hold until the next call."""
+    """What the batcher needs of the model; candidates hold until the next call."""
 
     @property
     def rows(self) -> int:
         """Return how many rows it has, the reading row included."""
         ...
 
-    def prefill(self, first: int, prompts: Sequence[Sequence[int]]) -> Logits:
-        """Read whole prompts into the rows from `first` on; return the logits behind each."""
+    def prefill(self, first: int, prompts: Sequence[Sequence[int]]) -> Candidates:
+        """Read whole prompts into the rows from `first` on; return what may come behind each."""
         ...
 
-    def extend(self, row: int, held: int, ids: Sequence[int]) -> Logits:
-        """Read `ids` behind the first `held` tokens of one row; return the logits behind the last."""
+    def extend(self, row: int, held: int, ids: Sequence[int]) -> Candidates:
+        """Read `ids` behind the first `held` tokens of one row; return what may come then."""
         ...
 
-    def decode(self, tokens: NDArray[np.int64], held: NDArray[np.int64]) -> Logits:
+    def decode(self, tokens: NDArray[np.int64], held: NDArray[np.int64]) -> Candidates:
         """Append a token to each of the first rows, which hold `held` tokens each."""
         ...
 
@@ -234,8 +232,8 @@ class Batcher:
     def _read_whole(self, tickets: list[Ticket]) -> int:
         first, prompts = len(self._rows), [ticket.request.prompt for ticket in tickets]
         with self._failing(tickets):
-            logits = self._decoder.prefill(first, prompts)
-            self._seat(tickets, range(first, first + len(tickets)), logits)
+            candidates = self._decoder.prefill(first, prompts)
+            self._seat(tickets, range(first, first + len(tickets)), candidates)
         return sum(map(len, prompts))
 
     def _read_part(self, reading: _Reading) -> int:
@@ -244,30 +242,32 @@ class Batcher:
         part = prompt[reading.held : reading.held + self._prefill_tokens]
         self._kept, self._reading = (), None  # until it is known to be there
         with self._failing([ticket]):
-            logits = self._decoder.extend(row, reading.held, part)
+            candidates = self._decoder.extend(row, reading.held, part)
             reading.held += len(part)
             self._kept = prompt[: reading.held]
             if reading.held < len(prompt):
                 self._reading = reading
             else:
                 self._decoder.copy_row(row, len(self._rows), reading.held)
-                self._seat([ticket], [len(self._rows)], logits)
+                self._seat([ticket], [len(self._rows)], candidates)
         return len(part)
 
-    def _seat(self, tickets: list[Ticket], places: Sequence[int], logits: Logits) -> None:
+    def _seat(self, tickets: list[Ticket], places: Sequence[int], candidates: Candidates) -> None:
         """Make rows of the prompts just read behind the active ones, and draw their first tokens."""
         jobs = [Job(ticket) for ticket in tickets]
         rows = [Row(job, 0, self._decode_text) for job in jobs]
-        logits_of = list(range(len(tickets)))
+        prompt_of = list(range(len(tickets)))
         for number, (job, place) in enumerate(zip(jobs, places, strict=True)):
             for sample in range(1, job.ticket.request.samples):
                 row = Row(job, sample, self._decode_text)
                 self._decoder.copy_row(place, len(self._rows) + len(rows), row.held)
                 rows.append(row)
-                logits_of.append(number)
+                prompt_of.append(number)
         before = len(self._rows)
         self._rows += rows
-        over = self._draw(rows, logits if len(rows) == len(tickets) else logits[logits_of])
+        if len(rows) > len(tickets):
+            candidates = candidates.of_rows(prompt_of)
+        over = self._draw(rows, candidates)
         now = self._clock()
         for ticket in tickets:
             ticket.first_token = now
@@ -281,21 +281,21 @@ class Batcher:
         if rows:
             with self._failing([row.job.ticket for row in rows]):
                 tokens = np.array([row.ids[-1] for row in rows], dtype=np.int64)
-                logits = self._decoder.decode(tokens, np.array([row.held for row in rows]))
+                candidates = self._decoder.decode(tokens, np.array([row.held for row in rows]))
                 for row in rows:
                     row.held += 1
-                self._leave(self._draw(rows, logits))
+                self._leave(self._draw(rows, candidates))
         return len(rows)
 
-    def _draw(self, rows: Sequence[Row], logits: Logits) -> list[int]:
+    def _draw(self, rows: Sequence[Row], candidates: Candidates) -> list[int]:
         """Give each row its next token; return the places, among `rows`, of those that are over."""
-        tokens = draw_tokens(
-            logits, [row.request.sampling for row in rows], [row.draws for row in rows]
-        )
+        samplings, draws = [row.request.sampling for row in rows], [row.draws for row in rows]
+        columns = draw_columns(candidates.logits, samplings, draws)
+        tokens = candidates.tokens_at(columns).tolist()
         scored = any(row.request.wants_log_probabilities for row in rows)
-        scores = log_probabilities(logits, tokens).tolist() if scored else None
+        scores = log_probabilities(candidates, columns).tolist() if scored else None
         over = []
-        for place, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
+        for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
             is_wanted = row.request.wants_log_probabilities
             with self._failing([row.job.ticket]):
                 if row.take(token, scores[place] if scores and is_wanted else None):

@@ -17,17 +17,22 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from services.generation.key_values import CudaKeyValues, HostKeyValues, KeyValues
+from services.generation.sampling import Candidates
 
 _PAST = "past_key_values."
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-
-Logits = NDArray[np.float32]
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+}
+_OF_THE_BEST = ("top_logits", "top_tokens", "total")
+"""What a graph made for CUDA gives instead of all logits."""
 
 
 class OnnxDecoder:
     """The SLM over `rows` rows of `capacity` tokens each.
 
-    Its logits are (rows, vocabulary) float32 and hold until the next step. One thread at a time.
+    What it returns holds until the next step. One thread at a time.
 
     Args:
         model: the exported graph (see services/training/distillation/export.py).
@@ -49,10 +54,20 @@ class OnnxDecoder:
         self._key_value_type = _TYPES[pasts[0].type]
         buffers = CudaKeyValues if self._device == "cuda" else HostKeyValues
         self._key_values: KeyValues = buffers(shape, self._key_value_type)
-        (logits,) = [item for item in self._session.get_outputs() if item.name == "logits"]
-        self._logits = np.zeros((rows, logits.shape[1]), _TYPES[logits.type])
+        outputs = {item.name: item for item in self._session.get_outputs()}
+        wanted = _OF_THE_BEST if _OF_THE_BEST[0] in outputs else ("logits",)
+        self._outputs = {
+            name: np.zeros((rows, *outputs[name].shape[1:]), _TYPES[outputs[name].type])
+            for name in wanted
+        }
         self._bindings: dict[tuple[int, int], Any] = {}
         self._positions = np.arange(capacity)
+
+    @property
+    def candidates(self) -> int:
+        """Return how many of the likeliest tokens it gives; 0 is all."""
+        best = self._outputs.get(_OF_THE_BEST[0])
+        return 0 if best is None else best.shape[1]
 
     @property
     def row_bytes(self) -> int:
@@ -60,16 +75,16 @@ class OnnxDecoder:
         entries, _, heads, capacity, width = self._key_values.shape
         return entries * heads * capacity * width * np.dtype(self._key_value_type).itemsize
 
-    def prefill(self, first: int, prompts: Sequence[Sequence[int]]) -> Logits:
-        """Read whole prompts into the rows from `first` on; return the logits behind each."""
+    def prefill(self, first: int, prompts: Sequence[Sequence[int]]) -> Candidates:
+        """Read whole prompts into the rows from `first` on; return what may come behind each."""
         lengths = np.array([len(prompt) for prompt in prompts])
         ids = np.zeros((len(prompts), lengths.max()), dtype=np.int64)
         for row, prompt in zip(ids, prompts, strict=True):
             row[: len(prompt)] = prompt
         return self._run(first, ids, lengths, lengths - 1)
 
-    def extend(self, row: int, held: int, ids: Sequence[int]) -> Logits:
-        """Read `ids` behind the first `held` tokens of one row; return the logits behind the last."""
+    def extend(self, row: int, held: int, ids: Sequence[int]) -> Candidates:
+        """Read `ids` behind the first `held` tokens of one row; return what may come then."""
         return self._run(
             row,
             np.array([ids], dtype=np.int64),
@@ -77,7 +92,7 @@ class OnnxDecoder:
             np.array([len(ids) - 1]),
         )
 
-    def decode(self, tokens: NDArray[np.int64], held: NDArray[np.int64]) -> Logits:
+    def decode(self, tokens: NDArray[np.int64], held: NDArray[np.int64]) -> Candidates:
         """Append a token to each of the first rows.
 
         Args:
@@ -96,7 +111,7 @@ class OnnxDecoder:
         ids: NDArray[np.int64],
         lengths: NDArray[np.int64],
         last_positions: NDArray[np.int64],
-    ) -> Logits:
+    ) -> Candidates:
         rows = len(ids)
         binding = self._bindings.get((first, rows)) or self._bind(first, rows)
         # the graph reads only the mask's row sums and its width
@@ -105,7 +120,8 @@ class OnnxDecoder:
         binding.bind_cpu_input("attention_mask", mask)
         binding.bind_cpu_input("last_positions", last_positions[:, None])
         self._session.run_with_iobinding(binding)
-        return self._logits[:rows].astype(np.float32, copy=False)
+        logits, *more = (output[:rows] for output in self._outputs.values())
+        return Candidates(logits.astype(np.float32, copy=False), *more)
 
     def _bind(self, first: int, rows: int) -> Any:  # noqa: ANN401  (untyped library)
         """Return a binding of the rows' keys and values and of the logits; kept, a step reuses it."""
@@ -117,8 +133,9 @@ class OnnxDecoder:
             address = self._key_values.address(entry, first)
             binding.bind_input(past, *here, address)
             binding.bind_output(past.replace(_PAST, "present."), *here, address)
-        logits = self._logits[:rows]
-        binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
+        for name, output in self._outputs.items():
+            here = output[:rows]
+            binding.bind_output(name, "cpu", 0, here.dtype, here.shape, here.ctypes.data)
         self._bindings[first, rows] = binding
         return binding
 

@@ -60,7 +60,7 @@ class LanguageModel:
             head_size=self.card.head_size,
             threads=threads,
         )
-        self.row_bytes = decoder.row_bytes
+        self.row_bytes, self._candidates = decoder.row_bytes, decoder.candidates
         self._loop = DecodingLoop(
             Batcher(decoder, tokenizer.decode, prefill_tokens=prefill_tokens), on_step
         )
@@ -124,7 +124,8 @@ class LanguageModel:
             on_token: called with (sample number, token id) as they come, from the decoding thread.
 
         Raises:
-            InvalidInput: the prompt is empty, or more samples than slots.
+            InvalidInput: the prompt is empty, more samples than slots, or a draw among more tokens than
+                the model gives.
             TooLarge: prompt and completion do not fit in `context_tokens`.
             Unavailable: the model was closed.
         """
@@ -132,6 +133,12 @@ class LanguageModel:
             raise InvalidInput("a prompt and its stop strings may not be empty")
         if not 1 <= samples <= self.slots:
             raise InvalidInput(f"samples is {samples}, expected 1 to {self.slots} (the slots)")
+        is_drawn_of_few = 0 < sampling.top_k <= self._candidates or not sampling.temperature
+        if self._candidates and not is_drawn_of_few:
+            raise InvalidInput(
+                f"top_k is {sampling.top_k}, expected 1 to {self._candidates}: a model made for a GPU gives "
+                "no more of its likeliest tokens"
+            )
         if len(prompt) + sampling.max_new_tokens > self.context_tokens:
             raise TooLarge(
                 f"a prompt of {len(prompt)} tokens and a completion of up to "

@@ -12,6 +12,31 @@ _PARTS = 64  # of the vocabulary; the best of each group of 64 tokens bound the 
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What may come next in each row.
+
+    Args:
+        logits: (rows, candidates) float32.
+        tokens: (rows, candidates) int64, which token each is; token i in column i if absent.
+        totals: (rows,) float32, logarithm of the sum of all tokens' exponentials, where not all are here.
+    """
+
+    logits: NDArray[np.float32]
+    tokens: NDArray[np.int64] | None = None
+    totals: NDArray[np.float32] | None = None
+
+    def of_rows(self, rows: Sequence[int]) -> Candidates:
+        """Return the candidates of these rows, in their order."""
+        tokens = None if self.tokens is None else self.tokens[rows]
+        totals = None if self.totals is None else self.totals[rows]
+        return Candidates(self.logits[rows], tokens, totals)
+
+    def tokens_at(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the token in one column of each row."""
+        return columns if self.tokens is None else self.tokens[np.arange(len(columns)), columns]
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How tokens are drawn (defaults: the paper's preset).
 
@@ -28,19 +53,19 @@ class Sampling:
     top_p: float = 1.0
 
 
-def draw_tokens(
+def draw_columns(
     logits: NDArray[np.float32],
     samplings: Sequence[Sampling],
     draws: Sequence[np.random.Generator],
 ) -> NDArray[np.int64]:
-    """Return one token a row. Only rows that are not greedy use up a random number.
+    """Return the column of one candidate a row. Only rows that are not greedy use up a random number.
 
     Args:
-        logits: (rows, vocabulary) float32.
+        logits: (rows, candidates) float32.
         samplings: how to draw, one a row.
         draws: each row's own random numbers.
     """
-    tokens: NDArray[np.int64] = logits.argmax(axis=1)
+    columns: NDArray[np.int64] = logits.argmax(axis=1)
     alike: dict[tuple[float, int, float], list[int]] = {}
     for row, sampling in enumerate(samplings):
         if sampling.temperature > 0:
@@ -55,30 +80,30 @@ def draw_tokens(
             cumulative = weights.cumsum(axis=1)
         targets = np.array([draws[row].random() for row in rows]) * cumulative[:, -1]
         chosen = (cumulative <= targets[:, None]).sum(axis=1)
-        tokens[rows] = best[np.arange(len(rows)), chosen]
-    return tokens
+        columns[rows] = best[np.arange(len(rows)), chosen]
+    return columns
 
 
-def log_probabilities(
-    logits: NDArray[np.float32], tokens: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def log_probabilities(candidates: Candidates, columns: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return what the model itself gives each row's token (temperature 1, nothing cut), as a logarithm.
 
     Args:
-        logits: (rows, vocabulary) float32.
-        tokens: (rows,) the tokens drawn.
+        candidates: of each row.
+        columns: (rows,) of the tokens drawn.
     """
+    logits = candidates.logits
+    chosen: NDArray[np.float64] = logits[np.arange(len(columns)), columns].astype(np.float64)
+    if candidates.totals is not None:
+        return chosen - candidates.totals
     highest = logits.max(axis=1, keepdims=True)
     totals = np.exp(logits - highest).sum(axis=1, dtype=np.float64)
-    chosen = logits[np.arange(len(tokens)), tokens].astype(np.float64)
-    result: NDArray[np.float64] = chosen - highest[:, 0] - np.log(totals)
-    return result
+    return chosen - highest[:, 0] - np.log(totals)
 
 
 def _best(
     logits: NDArray[np.float32], top_k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the `top_k` best tokens of each row, best first, and their logits; ties by lower id.
+    """Return the `top_k` best columns of each row, best first, and their logits; ties by the lower one.
 
     The k-th best of the groups' maxima is a bound that at least k tokens reach; only those are sorted.
     """

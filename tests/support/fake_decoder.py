@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from services.generation.sampling import Candidates
+
 VOCABULARY = 40
 END = 0
 
@@ -44,26 +46,26 @@ class FakeDecoder:
         self.failures: list[Exception] = []
         """Raised by the next calls, one each."""
 
-    def prefill(self, first: int, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def prefill(self, first: int, prompts: Sequence[Sequence[int]]) -> Candidates:
         self._called("prefill", max(map(len, prompts)) * len(prompts))
         assert first + len(prompts) < self.rows, "the reading row is not for whole prompts"
         for row, prompt in enumerate(prompts, first):
             self.held[row] = list(prompt)
-        return self._logits(range(first, first + len(prompts)))
+        return self._candidates(range(first, first + len(prompts)))
 
-    def extend(self, row: int, held: int, ids: Sequence[int]) -> NDArray[np.float32]:
+    def extend(self, row: int, held: int, ids: Sequence[int]) -> Candidates:
         self._called("extend", len(ids))
         assert len(self.held[row]) >= held
         self.held[row] = [*self.held[row][:held], *ids]
-        return self._logits([row])
+        return self._candidates([row])
 
-    def decode(self, tokens: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float32]:
+    def decode(self, tokens: NDArray[np.int64], held: NDArray[np.int64]) -> Candidates:
         self._called("decode", len(tokens))
         assert len(tokens) < self.rows
         for row, (token, length) in enumerate(zip(tokens, held, strict=True)):
             assert len(self.held[row]) >= length
             self.held[row] = [*self.held[row][:length], int(token)]
-        return self._logits(range(len(tokens)))
+        return self._candidates(range(len(tokens)))
 
     def copy_row(self, source: int, target: int, length: int) -> None:
         assert len(self.held[source]) >= length
@@ -74,9 +76,9 @@ class FakeDecoder:
         if self.failures:
             raise self.failures.pop(0)
 
-    def _logits(self, rows: Sequence[int]) -> NDArray[np.float32]:
+    def _candidates(self, rows: Sequence[int]) -> Candidates:
         logits = np.zeros((len(rows), VOCABULARY), dtype=np.float32)
         for place, row in enumerate(rows):
             assert len(self.held[row]) <= self.capacity
             logits[place, next_token(self.held[row])] = 9.0
-        return logits
+        return Candidates(logits)

@@ -7,8 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from services.generation.decoder import OnnxDecoder
+from services.generation.sampling import log_probabilities
+from services.training.distillation.export import ExportSettings, export_language_model
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
+from tests.support.tiny_models import write_language_model
 
+_OF_FP16 = 0.05
 PROMPTS = [[5, 9, 40], list(range(20, 60)), [7]]
 
 
@@ -21,13 +25,13 @@ def decoder(tiny_slm: Path) -> OnnxDecoder:
 
 
 def _alone(decoder: OnnxDecoder, prompt: list[int]) -> NDArray[np.float32]:
-    return decoder.prefill(0, [prompt]).copy()
+    return decoder.prefill(0, [prompt]).logits.copy()
 
 
 def test_prompts_read_together_give_what_each_gives_alone(decoder: OnnxDecoder) -> None:
     alone = np.concatenate([_alone(decoder, prompt) for prompt in PROMPTS])
 
-    together = decoder.prefill(1, PROMPTS)
+    together = decoder.prefill(1, PROMPTS).logits
 
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
@@ -37,7 +41,7 @@ def test_a_prompt_read_in_parts_gives_what_the_whole_gives(decoder: OnnxDecoder)
 
     decoder.extend(3, 0, PROMPTS[1][:17])
     decoder.extend(3, 17, PROMPTS[1][17:30])
-    in_parts = decoder.extend(3, 30, PROMPTS[1][30:])
+    in_parts = decoder.extend(3, 30, PROMPTS[1][30:]).logits
 
     np.testing.assert_allclose(in_parts, whole, atol=1e-4)
 
@@ -46,7 +50,7 @@ def test_rows_of_different_length_advance_together(decoder: OnnxDecoder) -> None
     longer = np.concatenate([_alone(decoder, [*prompt, 33]) for prompt in PROMPTS])
     decoder.prefill(0, PROMPTS)
 
-    logits = decoder.decode(np.full(3, 33), np.array([len(prompt) for prompt in PROMPTS]))
+    logits = decoder.decode(np.full(3, 33), np.array([len(prompt) for prompt in PROMPTS])).logits
 
     np.testing.assert_allclose(logits, longer, atol=1e-4)
 
@@ -57,7 +61,7 @@ def test_a_copied_row_goes_on_like_the_first(decoder: OnnxDecoder) -> None:
     decoder.copy_row(2, 0, len(PROMPTS[1]))
     decoder.prefill(2, [PROMPTS[0]])
 
-    logits = decoder.decode(np.array([33]), np.array([len(PROMPTS[1])]))
+    logits = decoder.decode(np.array([33]), np.array([len(PROMPTS[1])])).logits
 
     np.testing.assert_allclose(logits, longer, atol=1e-4)
 
@@ -66,28 +70,46 @@ def test_what_a_row_held_before_leaves_no_trace(decoder: OnnxDecoder) -> None:
     fresh = _alone(decoder, PROMPTS[0])
     decoder.prefill(0, [PROMPTS[1]])
 
-    again = decoder.prefill(0, [PROMPTS[0]])
+    again = decoder.prefill(0, [PROMPTS[0]]).logits
 
     assert (again == fresh).all()
 
 
+def test_a_graph_for_a_gpu_gives_the_likeliest_tokens_of_the_whole_graph(tmp_path: Path) -> None:
+    whole = _exported(tmp_path, ExportSettings("cpu", "fp32"))
+    best = _exported(tmp_path, ExportSettings("cuda", "fp16", candidates=7))
+    every, few = whole.prefill(0, PROMPTS), best.prefill(0, PROMPTS)
+
+    assert (whole.candidates, best.candidates) == (0, 7)
+    assert few.tokens is not None
+    chosen = np.take_along_axis(every.logits, few.tokens, axis=1)
+    best_logits = -np.sort(-every.logits, axis=1)[:, :7]
+    np.testing.assert_allclose(chosen, best_logits, atol=_OF_FP16)
+    np.testing.assert_allclose(few.logits, best_logits, atol=_OF_FP16)
+    first = np.zeros(len(PROMPTS), dtype=np.int64)
+    np.testing.assert_allclose(
+        log_probabilities(few, first),
+        log_probabilities(every, every.logits.argmax(axis=1)),
+        atol=_OF_FP16,
+    )
+
+
 @pytest.mark.gpu
 def test_cuda_holds_and_copies_rows_as_the_host_does(tmp_path: Path) -> None:
-    from services.training.distillation.export import ExportSettings, export_language_model
-    from tests.support.tiny_models import write_language_model
-
-    source = write_language_model(tmp_path / "source")
-    card = export_language_model(
-        source, tmp_path / "slm", name="tiny", adapter="none",
-        settings=ExportSettings("cuda", "fp16"),
-    )  # fmt: skip
-    decoder = OnnxDecoder(
-        tmp_path / "slm" / "model.onnx", rows=5, capacity=64, head_size=card.head_size
-    )
-    longer = _alone(decoder, [*PROMPTS[1], 33])
+    decoder = _exported(tmp_path, ExportSettings("cuda", "fp16"))
+    longer = decoder.prefill(0, [[*PROMPTS[1], 33]]).logits.copy()
     decoder.prefill(2, [PROMPTS[1]])
     decoder.copy_row(2, 0, len(PROMPTS[1]))
 
-    logits = decoder.decode(np.array([33]), np.array([len(PROMPTS[1])]))
+    found = decoder.decode(np.array([33]), np.array([len(PROMPTS[1])]))
 
-    np.testing.assert_allclose(logits, longer, atol=0.05)
+    np.testing.assert_allclose(found.logits, longer, atol=_OF_FP16)
+
+
+def _exported(folder: Path, settings: ExportSettings) -> OnnxDecoder:
+    """Return a decoder of the tiny model exported so; its weights are the same each time."""
+    source, target = folder / "source", folder / settings.device
+    if not source.exists():
+        write_language_model(source)
+    card = export_language_model(source, target, name="tiny", adapter="none", settings=settings)
+    return OnnxDecoder(target / "model.onnx", rows=5, capacity=64, head_size=card.head_size)

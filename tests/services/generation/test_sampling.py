@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generation.sampling import Sampling, draw_tokens, log_probabilities
+from services.generation.sampling import Candidates, Sampling, draw_columns, log_probabilities
 
 
 def _draws(rows: int, seed: int = 0) -> list[np.random.Generator]:
@@ -43,17 +43,17 @@ def test_rows_together_draw_what_each_draws_by_sorting_everything(
 ) -> None:
     logits = np.random.default_rng(seed).normal(0, 3, (len(samplings), 4111)).astype(np.float32)
 
-    tokens = draw_tokens(logits, samplings, _draws(len(samplings), seed))
+    columns = draw_columns(logits, samplings, _draws(len(samplings), seed))
 
     alone = zip(logits, samplings, _draws(len(samplings), seed), strict=True)
-    assert tokens.tolist() == [_plainly(*row) for row in alone]
+    assert columns.tolist() == [_plainly(*row) for row in alone]
 
 
 def test_ties_at_the_edge_of_the_top_k_fall_to_the_lower_id() -> None:
     logits = np.zeros((1, 1000), dtype=np.float32)
 
     drawn = {
-        int(draw_tokens(logits, [Sampling(1.0, 3, 1)], _draws(1, seed))[0]) for seed in range(60)
+        int(draw_columns(logits, [Sampling(1.0, 3, 1)], _draws(1, seed))[0]) for seed in range(60)
     }
 
     assert drawn == {0, 1, 2}
@@ -63,7 +63,7 @@ def test_a_nucleus_holds_the_fewest_tokens_that_reach_its_share() -> None:
     logits = np.log(np.array([[0.5, 0.3, 0.15, 0.05]], dtype=np.float32))
     sampling = Sampling(temperature=1.0, top_k=0, max_new_tokens=1, top_p=0.7)
 
-    drawn = {int(draw_tokens(logits, [sampling], _draws(1, seed))[0]) for seed in range(200)}
+    drawn = {int(draw_columns(logits, [sampling], _draws(1, seed))[0]) for seed in range(200)}
 
     assert drawn == {0, 1}
 
@@ -72,7 +72,7 @@ def test_draws_follow_the_softmax() -> None:
     logits = np.log(np.array([[0.7, 0.2, 0.1]], dtype=np.float32))
     draws = _draws(1)
 
-    drawn = [int(draw_tokens(logits, [Sampling(1.0, 3, 1)], draws)[0]) for _ in range(5000)]
+    drawn = [int(draw_columns(logits, [Sampling(1.0, 3, 1)], draws)[0]) for _ in range(5000)]
 
     shares = np.bincount(drawn, minlength=3) / len(drawn)
     assert shares == pytest.approx([0.7, 0.2, 0.1], abs=0.03)
@@ -81,7 +81,7 @@ def test_draws_follow_the_softmax() -> None:
 def test_a_greedy_row_uses_no_random_number() -> None:
     (used,), (unused,) = _draws(1), _draws(1)
 
-    draw_tokens(np.zeros((1, 50), dtype=np.float32), [Sampling(temperature=0)], [used])
+    draw_columns(np.zeros((1, 50), dtype=np.float32), [Sampling(temperature=0)], [used])
 
     assert used.random() == unused.random()
 
@@ -89,6 +89,26 @@ def test_a_greedy_row_uses_no_random_number() -> None:
 def test_log_probabilities_are_those_of_the_softmax() -> None:
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]], dtype=np.float32)) + 7
 
-    found = log_probabilities(logits, np.array([1, 2]))
+    found = log_probabilities(Candidates(logits), np.array([1, 2]))
 
     assert found == pytest.approx(np.log([0.2, 0.5]), abs=1e-5)
+
+
+def test_the_likeliest_candidates_draw_and_score_as_the_whole_vocabulary() -> None:
+    logits = np.random.default_rng(3).normal(0, 3, (4, 1000)).astype(np.float32)
+    tokens = np.argsort(-logits, axis=1)[:, :50]
+    totals = np.log(np.exp(logits.astype(np.float64)).sum(axis=1)).astype(np.float32)
+    best = Candidates(np.take_along_axis(logits, tokens, axis=1), tokens, totals).of_rows(
+        [2, 0, 2]
+    )
+    whole = Candidates(logits).of_rows([2, 0, 2])
+    samplings = [Sampling(0.8, 50, 1, 0.9), Sampling(temperature=0), Sampling(1.0, 40, 1)]
+
+    drawn, expected = (
+        draw_columns(candidates.logits, samplings, _draws(3)) for candidates in (best, whole)
+    )
+
+    assert best.tokens_at(drawn).tolist() == whole.tokens_at(expected).tolist()
+    np.testing.assert_allclose(
+        log_probabilities(best, drawn), log_probabilities(whole, expected), atol=1e-5
+    )
