@@ -73,6 +73,7 @@ STUDENTS: Mapping[str, Student] = {
     "teacher_no_metadata": Student(Teacher.ANSWERS, reads_metadata=False),
     "both": Student(is_shipped=True),
     "shipped": Student(is_shipped=True, writes_as_served=True),
+    "shipped_lenient": Student(is_shipped=True, writes_as_served=True, min_log_probability=-4.0),
     "shipped_strict": Student(is_shipped=True, writes_as_served=True, min_log_probability=-1.5),
 }
 ROWS = (*STUDENTS, KEY_PHRASES)

@@ -25,6 +25,7 @@ _TYPES = {
     "tensor(float16)": np.float16,
     "tensor(int64)": np.int64,
 }
+_PREFILL_TOKENS = {"cpu": 256, "cuda": 4_096}
 _OF_THE_BEST = ("top_logits", "top_tokens", "total")
 """What a graph made for CUDA gives instead of all logits."""
 
@@ -62,6 +63,11 @@ class OnnxDecoder:
         }
         self._bindings: dict[tuple[int, int], Any] = {}
         self._positions = np.arange(capacity)
+
+    @property
+    def prefill_tokens(self) -> int:
+        """Return how many prompt tokens it reads in about the time of decoding all rows."""
+        return _PREFILL_TOKENS[self._device]
 
     @property
     def candidates(self) -> int:
@@ -134,8 +140,8 @@ class OnnxDecoder:
             binding.bind_input(past, *here, address)
             binding.bind_output(past.replace(_PAST, "present."), *here, address)
         for name, output in self._outputs.items():
-            here = output[:rows]
-            binding.bind_output(name, "cpu", 0, here.dtype, here.shape, here.ctypes.data)
+            part = output[:rows]
+            binding.bind_output(name, "cpu", 0, part.dtype, part.shape, part.ctypes.data)
         self._bindings[first, rows] = binding
         return binding
 

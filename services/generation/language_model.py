@@ -31,7 +31,8 @@ class LanguageModel:
         threads: cores one step may use; 0 lets ONNX Runtime decide.
         slots: completions written at the same time.
         context_tokens: longest prompt plus completion; at most what the model was trained for.
-        prefill_tokens: most prompt tokens one step reads before rows under way get their next token.
+        prefill_tokens: most prompt tokens one step reads before rows under way get their next token; what
+            the device reads in about the time of a decode if absent.
         on_step: called after each step of the decoder, from its thread (metrics).
 
     Raises:
@@ -46,7 +47,7 @@ class LanguageModel:
         threads: int = 0,
         slots: int = 32,
         context_tokens: int = 1152,
-        prefill_tokens: int = 256,
+        prefill_tokens: int | None = None,
         on_step: Callable[[StepReport], None] = lambda _: None,
     ) -> None:
         self.card = _card(folder)
@@ -62,7 +63,10 @@ class LanguageModel:
         )
         self.row_bytes, self._candidates = decoder.row_bytes, decoder.candidates
         self._loop = DecodingLoop(
-            Batcher(decoder, tokenizer.decode, prefill_tokens=prefill_tokens), on_step
+            Batcher(
+                decoder, tokenizer.decode, prefill_tokens=prefill_tokens or decoder.prefill_tokens
+            ),
+            on_step,
         )
         self._loop.start()
 

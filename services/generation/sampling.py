@@ -94,10 +94,12 @@ def log_probabilities(candidates: Candidates, columns: NDArray[np.int64]) -> NDA
     logits = candidates.logits
     chosen: NDArray[np.float64] = logits[np.arange(len(columns)), columns].astype(np.float64)
     if candidates.totals is not None:
-        return chosen - candidates.totals
+        chosen -= candidates.totals
+        return chosen
     highest = logits.max(axis=1, keepdims=True)
     totals = np.exp(logits - highest).sum(axis=1, dtype=np.float64)
-    return chosen - highest[:, 0] - np.log(totals)
+    chosen -= highest[:, 0] + np.log(totals)
+    return chosen
 
 
 def _best(

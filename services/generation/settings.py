@@ -19,7 +19,7 @@ class GenerationSettings(ServerSettings):
     threads: int = Field(default=0, ge=0)
     """Cores one decoding step may use; 0: all."""
     slots: int = Field(default=32, ge=1, le=256)
-    """Completions written at the same time; products of 32 rows are the fastest."""
+    """Completions written at the same time; 32 are the fastest on a CPU, 256 on a GPU."""
     context_tokens: int = Field(default=1152, ge=16)
     """Longest prompt plus completion, in tokens; each slot keeps room for as many."""
     temperature: float = Field(default=0.7, ge=0)
