@@ -42,7 +42,7 @@ from shared.encoder import SentenceEncoder
 from shared.errors import SkimError
 from shared.settings import CommonSettings
 
-_NEIGHBOURS, _TURNS, _LOOKED_FROM = 10, 2, 500
+_NEIGHBOURS, _TURNS, _LOOKED_FROM = 10, 5, 500
 _THREADS = os.cpu_count() or 1
 
 
@@ -180,7 +180,7 @@ def _turns(
     *,
     with_peer: bool,
 ) -> dict[str, results.Value]:
-    """Map all texts in turns with the peer: ours, its, ours, its."""
+    """Map all texts in turns with the peer, ours and its; the ratio is the median of the turns'."""
     asked = [text for request in sent for document in request for text in document.queries]
     ours: list[_Seconds] = []
     theirs: list[float] = []
@@ -207,7 +207,11 @@ def _turns(
     if theirs:
         figures["sentence_transformers_queries_per_second"] = round(len(asked) / min(theirs), 1)
         ratios = [their / our.wall for their, our in zip(theirs, ours, strict=True)]
-        figures["ratio_vs_sentence_transformers"] = round(min(ratios), 2)
+        figures["ratio_vs_sentence_transformers"] = round(float(np.median(ratios)), 2)
+        figures["ratio_lowest"], figures["ratio_highest"] = (
+            round(min(ratios), 2),
+            round(max(ratios), 2),
+        )
     return figures
 
 
