@@ -12,6 +12,7 @@ from services.cli.offline_mapping import OfflineCalibration, map_offline
 from services.mapping.calibrator import Aim
 from services.mapping.index_builder import build_index
 from services.mapping.outcomes import Outcomes
+from services.mapping.remembering_encoder import RememberingEncoder
 from services.mapping.rules import PresetRule
 from services.mapping.trust import Trust
 from services.training.labels import Pairs, added_pairs, count, only_relevant
@@ -62,6 +63,7 @@ def judge(
     }
     if not truth:
         raise InvalidInput("no truth of train queries (qrels.tsv) to judge labels by")
+    encoder = RememberingEncoder(encoder, size=2**31)  # the presets read the same texts again
     index = build_index(queries, encoder, folder / "index", lambda done, total: None)
     offline = OfflineCalibration(dataset, rows, encoder, index, advance)
     yardstick = _Yardstick(dataset, truth, cells_by or encoder, len(known))
