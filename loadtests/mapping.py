@@ -1,6 +1,6 @@
 """How fast synthetic queries are mapped: `python -m loadtests.mapping --rows 100000 --json --save`.
 
-Texts are real (what the shipped SLM wrote), encoded by the service's encoder. The train queries' vectors are real ones, each
+Texts are real (what the shipped SLM wrote), mapped by the service's mapper in requests as large as a worker's. The train queries' vectors are real ones, each
 moved along the difference of two others, so that neighbours are as near as in a real log: sums of real vectors
 fill the space as texts do, random ones do not. The peer is the sentence-transformers library with the same weights in torch and
 its exact search, on the same texts and vectors, turn by turn.
@@ -13,37 +13,37 @@ import hashlib
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from loadtests import results
+from loadtests.mapping_peer import peer
 from loadtests.mapping_swap import swap
-from loadtests.mapping_texts import Vectors, encoded, like, texts
-from loadtests.peers.install import SENTENCE_TRANSFORMERS, python_of
+from loadtests.mapping_texts import Vectors, encoded, like, requests, texts
 from services.mapping.build_parts import BuildParts
 from services.mapping.index_builder import build_graph
 from services.mapping.index_files import load_index, next_version, save_index
+from services.mapping.mapper import QueryMapper, preset_of
 from services.mapping.recall import recall_above_tau
 from services.mapping.segmented_graph import ROWS_PER_SEGMENT
+from services.mapping.settings import MappingSettings
 from services.mapping.train_query_index import DEFAULT_PARAMETERS, TrainQueryIndex
+from shared.contracts.mapping import MapDocument
 from shared.dataset import Query
 from shared.encoder import SentenceEncoder
-from shared.errors import NotFound, SkimError
+from shared.errors import SkimError
 from shared.settings import CommonSettings
 
-_NEIGHBOURS, _TURNS, _LOOKED_FROM = 10, 2, 500
+_NEIGHBOURS, _TURNS, _LOOKED_FROM = 10, 5, 500
 _THREADS = os.cpu_count() or 1
-_PEER = Path(__file__).parent / "peers" / "map_queries.py"
 
 
 class _Seconds(NamedTuple):
@@ -51,7 +51,8 @@ class _Seconds(NamedTuple):
 
     wall: float
     encode: float
-    search: float
+    all: float
+    """Encoding, searching, and making labels of what is found."""
 
 
 def main() -> int:
@@ -111,8 +112,9 @@ def measure(
         ),
         "search_us_p50": round(_search_median(index, asked_vectors) * 1e6),
     }
-    turns = _turns(common, encoder, index, chosen.asked, vectors, with_peer=with_peer)
-    figures |= turns
+    sent = requests(chosen.asked, chosen.per_document)
+    figures["queries_per_request"] = sum(len(each.queries) for each in sent[0])
+    figures |= _turns(common, encoder, index, sent, vectors, with_peer=with_peer)
     del index
     figures |= swap(common, folder, chosen.asked)
     figures["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -173,102 +175,80 @@ def _turns(
     common: CommonSettings,
     encoder: SentenceEncoder,
     index: TrainQueryIndex,
-    asked: Sequence[str],
+    sent: Sequence[Sequence[MapDocument]],
     vectors: Vectors,
     *,
     with_peer: bool,
 ) -> dict[str, results.Value]:
-    """Map all texts in turns with the peer: ours, its, ours, its."""
+    """Map all texts in turns with the peer, ours and its; the ratio is the median of the turns'."""
+    asked = [text for request in sent for document in request for text in document.queries]
     ours: list[_Seconds] = []
     theirs: list[float] = []
     with tempfile.TemporaryDirectory() as scratch:
         if not with_peer:
-            ours = [_map(encoder, index, asked) for _ in range(_TURNS)]
+            ours = [_map(encoder, index, sent) for _ in range(_TURNS)]
         else:
-            with _peer(common, Path(scratch), asked, vectors) as turn:
+            with peer(
+                common,
+                Path(scratch),
+                asked,
+                vectors,
+                neighbours=_NEIGHBOURS,
+                threads=_THREADS,
+            ) as turn:
                 for _ in range(_TURNS):
-                    ours.append(_map(encoder, index, asked))
+                    ours.append(_map(encoder, index, sent))
                     theirs.append(sum(turn().values()))
     figures: dict[str, results.Value] = {
         "threads": _THREADS,
         "queries_per_second": round(len(asked) / min(each.wall for each in ours), 1),
-        "encode_share": round(ours[-1].encode / (ours[-1].encode + ours[-1].search), 3),
+        "encode_share": round(ours[-1].encode / ours[-1].all, 3),
     }
     if theirs:
         figures["sentence_transformers_queries_per_second"] = round(len(asked) / min(theirs), 1)
         ratios = [their / our.wall for their, our in zip(theirs, ours, strict=True)]
-        figures["ratio_vs_sentence_transformers"] = round(min(ratios), 2)
+        figures["ratio_vs_sentence_transformers"] = round(float(np.median(ratios)), 2)
+        figures["ratio_lowest"], figures["ratio_highest"] = (
+            round(min(ratios), 2),
+            round(max(ratios), 2),
+        )
     return figures
 
 
-def _map(encoder: SentenceEncoder, index: TrainQueryIndex, asked: Sequence[str]) -> _Seconds:
-    """Map all texts, some in each thread."""
+def _map(
+    encoder: SentenceEncoder, index: TrainQueryIndex, requests: Sequence[Sequence[MapDocument]]
+) -> _Seconds:
+    """Map all requests as the service does, a request in each thread; it remembers no text of an earlier turn."""
+    rule = replace(preset_of(MappingSettings()), neighbours=_NEIGHBOURS)
 
-    def _one(texts: Sequence[str]) -> tuple[float, float]:
-        encode = search = 0.0
-        for text in texts:
-            started = time.perf_counter()
-            vector = encoder.encode([text], batch_size=1)
-            encoded = time.perf_counter()
-            index.nearest(vector, _NEIGHBOURS)
-            encode += encoded - started
-            search += time.perf_counter() - encoded
-        return encode, search
+    def _one(request: Sequence[MapDocument]) -> tuple[float, float]:
+        timed = _Timed(encoder)
+        started = time.perf_counter()
+        QueryMapper(timed, index, rule, rule).map(request)
+        return timed.seconds, time.perf_counter() - started
 
     started = time.perf_counter()
     with ThreadPoolExecutor(_THREADS) as pool:
-        parts = list(pool.map(_one, [asked[number::_THREADS] for number in range(_THREADS)]))
+        parts = list(pool.map(_one, requests))
     wall = time.perf_counter() - started
     return _Seconds(wall, sum(part[0] for part in parts), sum(part[1] for part in parts))
 
 
-@contextmanager
-def _peer(
-    common: CommonSettings, scratch: Path, asked: Sequence[str], vectors: Vectors
-) -> Iterator[_Turn]:
-    python = python_of(SENTENCE_TRANSFORMERS, common.home)
-    if not python.exists():
-        raise NotFound(
-            f"{python}: not there; run `python -m loadtests.peers.install --only {SENTENCE_TRANSFORMERS}`"
-        )
-    (scratch / "texts.json").write_text(json.dumps(list(asked)))
-    np.save(scratch / "vectors.npy", vectors)
-    model = common.models / "sources" / "all-minilm-l6-v2"
-    arguments = [model, scratch / "texts.json", scratch / "vectors.npy", _NEIGHBOURS, _THREADS]
-    with subprocess.Popen(  # noqa: S603
-        [str(python), "-P", str(_PEER), *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        turn = _Turn(process)
-        turn.line()
-        yield turn
-        turn.end()
+class _Timed:
+    """An encoder that adds up how long it is asked."""
 
+    def __init__(self, encoder: SentenceEncoder) -> None:
+        self._encoder, self.seconds = encoder, 0.0
+        self.name, self.dimensions = encoder.name, encoder.dimensions
 
-class _Turn:
-    """A peer's process that does the same again for each line."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._asks, self._answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
-
-    def __call__(self) -> dict[str, float]:
-        self._asks.write("\n")
-        self._asks.flush()
-        seconds: dict[str, float] = json.loads(self.line())
-        return seconds
-
-    def line(self) -> str:
-        """Return the next line it prints."""
-        line = self._answers.readline()
-        if not line:
-            raise NotFound("sentence-transformers ended; its last words are above")
-        return line
-
-    def end(self) -> None:
-        """Let it finish."""
-        self._asks.close()
+    def encode(
+        self, texts: Sequence[str], *, max_tokens: int = 32, batch_size: int = 32
+    ) -> Vectors:
+        """Return (texts, dimensions) float32 unit vectors, in the order given."""
+        started = time.perf_counter()
+        vectors = self._encoder.encode(texts, max_tokens=max_tokens, batch_size=batch_size)
+        self.seconds += time.perf_counter() - started
+        return vectors
 
 
 def _resident() -> int:

@@ -22,7 +22,8 @@ from shared.encoder import SentenceEncoder
 
 _WEIGHS = "verified"
 _CALIBRATED_BY = (
-    "calibrator.py", "evidence.py", "logistic.py", "observation.py", "outcomes.py", "scorers.py",
+    "calibration.py", "calibrator.py", "evidence.py", "fitting.py", "logistic.py", "observation.py", "outcomes.py", "rules.py",
+    "scorers.py",
 )  # fmt: skip
 """Modules whose change makes other labels of the same data."""
 

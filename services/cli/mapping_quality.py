@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from services.cli.console import Advance
-from services.cli.offline_mapping import OfflineCalibration, map_offline
+from services.cli.offline_mapping import OfflineCalibration, map_offline, remembering
 from services.mapping.calibrator import Aim
 from services.mapping.index_builder import build_index
 from services.mapping.outcomes import Outcomes
@@ -62,6 +62,7 @@ def judge(
     }
     if not truth:
         raise InvalidInput("no truth of train queries (qrels.tsv) to judge labels by")
+    encoder = remembering(encoder)  # the presets read the same texts again
     index = build_index(queries, encoder, folder / "index", lambda done, total: None)
     offline = OfflineCalibration(dataset, rows, encoder, index, advance)
     yardstick = _Yardstick(dataset, truth, cells_by or encoder, len(known))

@@ -145,7 +145,7 @@ class OfflineCalibration:
         mapper = QueryMapper(encoder, index, self.preset, self.preset)
         scorers = [] if cross_encoder is None else [cross_encoder]
         self.observation: Observation = Observer(mapper, encoder, queries, scorers).observe(
-            documents, texts, self._clicks, WholeReading(), self.preset.trust, advance
+            documents, texts, self._clicks, WholeReading(), self.preset, advance
         )
 
     def outcomes(self, source: str | None = None) -> Outcomes:
@@ -186,7 +186,7 @@ class OfflineCalibration:
         clicks = {query.id: self._dataset.clicks.get(query.id, {}) for query in queries}
         scorers = [] if self._cross_encoder is None else [self._cross_encoder]
         seen = Observer(mapper, self._encoder, queries, scorers).observe(
-            documents, self._texts, clicks, WholeReading(), self.preset.trust, silent
+            documents, self._texts, clicks, WholeReading(), self.preset, silent
         )
         found = zip(seen.query_ids, seen.names, strict=True)
         is_explored = np.array([pair in pairs for pair in found], np.bool_)
@@ -225,14 +225,6 @@ class OfflineCalibration:
         is_among_first = np.arange(len(order)) - starts < calibration.labels_per_document
         is_enough = chances[order] >= np.maximum(bars[order], calibration.min_probability)
         return _pairs(observation, order[is_among_first & is_enough])
-
-    def preset_labels(self) -> Pairs:
-        """Return the labels of the paper's preset, but for its limit of neighbours.
-
-        A train query counts if a trusted synthetic query of the document reaches tau among its nearest 20.
-        """
-        trusted = np.nan_to_num(self.observation.rows[:, 0], nan=-1.0)
-        return _pairs(self.observation, np.flatnonzero(trusted >= self.preset.min_similarity))
 
 
 def _pairs(observation: Observation, chosen: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Pairs:

@@ -7,22 +7,16 @@ right (`outcomes.py`); it is files beside the index, and of one encoder.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from services.mapping.evidence import COLUMNS, Rows
-from services.mapping.logistic import Floats, Logistic, fit_logistic
+from services.mapping.logistic import Floats, Logistic
 from services.mapping.trust import Trust
 from shared.contracts.base import Contract
-from shared.errors import InvalidInput
 
-LEAST_OUTCOMES = 30
-"""Of each kind, right and wrong; fewer calibrate nothing."""
-_MOST_OUTCOMES = 200_000
 BY_SIMILARITY = ("trusted_similarity",)
 """tau alone, calibrated."""
 BY_EVIDENCE = (*COLUMNS, "log_reach")
@@ -114,24 +108,6 @@ def probabilities(model: Logistic, rows: Rows, corrected_by: float) -> Floats:
     """Return (rows,) in [0, 1]: what the model says, corrected, at most 1."""
     chances: Floats = np.minimum(model.probabilities(rows) / corrected_by, 1.0)
     return chances
-
-
-def fit(names: Sequence[str], rows: Rows, outcomes: NDArray[np.bool_]) -> Logistic:
-    """Fit a model on candidates whose outcome is known, of very many on some.
-
-    Raises:
-        InvalidInput: too few of either kind.
-    """
-    right = int(outcomes.sum())
-    if min(right, len(outcomes) - right) < LEAST_OUTCOMES:
-        raise InvalidInput(
-            f"{right} right and {len(outcomes) - right} wrong candidates are known; a calibration "
-            f"needs {LEAST_OUTCOMES} of each"
-        )
-    if len(outcomes) > _MOST_OUTCOMES:
-        some = np.random.default_rng(0).choice(len(outcomes), _MOST_OUTCOMES, replace=False)
-        rows, outcomes = rows[some], outcomes[some]
-    return fit_logistic(names, rows, outcomes)
 
 
 def threshold_of_precision(chances: Floats, wanted: float) -> float:

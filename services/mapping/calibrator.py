@@ -14,7 +14,6 @@ from services.mapping.calibration import (
     Calibration,
     Estimates,
     TrustBounds,
-    fit,
     probabilities,
     threshold_of_precision,
     threshold_of_recall,
@@ -22,7 +21,8 @@ from services.mapping.calibration import (
     wilson,
 )
 from services.mapping.evidence import Rows
-from services.mapping.logistic import Floats, Logistic
+from services.mapping.fitting import fitted
+from services.mapping.logistic import Floats
 from services.mapping.observation import Observation
 from services.mapping.outcomes import Outcomes
 from services.mapping.query_statistics import QueryStatistics
@@ -31,8 +31,6 @@ from shared.errors import InvalidInput
 
 EDGES = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0001)
 """Of the similarities that the curve tells apart."""
-_SUREST = 0.01
-"""Share of candidates that are taken to be right where nothing else tells how many clicks are missing."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Aim:
     """The least precision that is expected of all labels together."""
     recall: float | None = None
     """The share of pairs clicked under random exposure that become labels."""
-    share_of_preset: float = 1.05
+    share_of_preset: float = 1.0
     """Right labels, by the calibration's own estimate, as a share of those the paper's preset takes."""
     labels_per_document: int = 64
     documents_per_query: int | None = None
@@ -101,10 +99,9 @@ class Calibrator:
         """
         rows = self._observation.rows[:, : len(names)]
         known = outcomes.is_known
-        model = fit(names, rows[known], outcomes.is_right[known])
-        corrected_by = self._corrected_by(model, rows, outcomes)
+        model, corrected_by = fitted(names, rows, outcomes)
         chances = probabilities(model, rows, corrected_by)
-        is_preset = self._is_preset()
+        is_preset = self._observation.is_preset
         bars = self._bars(chances, aim.documents_per_query)
         of_explored = None
         if explored is not None:
@@ -141,22 +138,6 @@ class Calibrator:
         ), QueryStatistics(
             statistics.ids, statistics.reach, statistics.profiles, bars, statistics.documents
         )
-
-    def _is_preset(self) -> NDArray[np.bool_]:
-        """Return which candidates are the preset's labels, but for its limit of neighbours."""
-        trusted = np.nan_to_num(self._observation.rows[:, 0], nan=-1.0)
-        return np.asarray(trusted >= self._preset.min_similarity)
-
-    def _corrected_by(
-        self, model: Logistic, rows: NDArray[np.float32], outcomes: Outcomes
-    ) -> float:
-        if outcomes.source != "clicks":
-            return 1.0
-        if outcomes.logged is not None:
-            return outcomes.logged
-        chances = model.probabilities(rows)
-        surest = chances >= np.quantile(chances, 1 - _SUREST)
-        return float(np.clip(outcomes.is_right[surest].mean(), 1e-3, 1.0))
 
     def _threshold(
         self,

@@ -39,13 +39,17 @@ class Logistic(Contract):
 
     def probabilities(self, rows: NDArray[np.float32]) -> Floats:
         """Return (rows,) in (0, 1); `rows` is (rows, columns), NaN where unknown."""
+        return sigmoid(self.scores(rows))
+
+    def scores(self, rows: NDArray[np.float32]) -> Floats:
+        """Return (rows,) the same as log odds."""
         scores = np.full(len(rows), self.bias)
         for number, column in enumerate(self.columns):
             weights = np.array([column.weight_if_known, *column.slopes])
             scores += (
                 _basis(rows[:, number], column.lowest, column.highest, column.bends) @ weights
             )
-        return _sigmoid(scores)
+        return scores
 
 
 def fit_logistic(
@@ -110,7 +114,7 @@ def _newton(design: Floats, targets: Floats) -> Floats:
         gradient, hessian = penalty * weights, np.diag(penalty)
         for start in range(0, len(design), _ROWS_AT_ONCE):
             part = design[start : start + _ROWS_AT_ONCE]
-            chances = _sigmoid(part @ weights)
+            chances = sigmoid(part @ weights)
             gradient += part.T @ (chances - targets[start : start + _ROWS_AT_ONCE])
             hessian += (part * (chances * (1 - chances))[:, None]).T @ part
         step = np.linalg.solve(hessian + 1e-9 * np.eye(len(weights)), gradient)
@@ -121,6 +125,7 @@ def _newton(design: Floats, targets: Floats) -> Floats:
     return weights
 
 
-def _sigmoid(scores: Floats) -> Floats:
+def sigmoid(scores: Floats) -> Floats:
+    """Return probabilities of log odds."""
     chances: Floats = 1 / (1 + np.exp(-scores.clip(-500, 500)))
     return chances

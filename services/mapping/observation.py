@@ -12,7 +12,7 @@ from services.mapping.candidates import Candidate
 from services.mapping.evidence import Rows
 from services.mapping.mapper import QueryMapper
 from services.mapping.query_statistics import QueryStatistics
-from services.mapping.rules import Reading, rows_of
+from services.mapping.rules import PresetRule, Reading, rows_of
 from services.mapping.scorers import DESCRIPTION_TOKENS, DocumentScorer, Scorer
 from services.mapping.trust import Trust
 from shared.contracts.mapping import MapDocument
@@ -37,6 +37,8 @@ class Observation:
     query_rows: NDArray[np.int64]
     """(candidates,) positions in the two above."""
     rows: Rows
+    is_preset: NDArray[np.bool_]
+    """(candidates,) which are labels of the paper's preset."""
     statistics: QueryStatistics
 
     @property
@@ -76,7 +78,7 @@ class Observer:
         texts: Mapping[str, str],
         clicks: Mapping[str, Mapping[str, float]],
         reading: Reading,
-        trust: Trust,
+        preset: PresetRule,
         progress: Progress,
     ) -> Observation:
         """Return all candidates of these documents.
@@ -87,13 +89,14 @@ class Observer:
             clicks: train query id -> document id -> clicks; a document's own click is left out where it is
                 compared with those clicked.
             reading: says how far to look.
-            trust: tells trusted synthetic queries from others.
+            preset: the paper's rule, whose trust tells synthetic queries apart.
             progress: told after every few documents.
         """
         found: list[list[Candidate]] = []
         for start in range(0, len(documents), _STEP):
             found += self._mapper.candidates(documents[start : start + _STEP], reading)
             progress(min(start + _STEP, len(documents)) // 2, len(documents))
+        trust = preset.trust
         statistics = self._statistics(documents, found, texts, clicks, trust)
         scorer = DocumentScorer(self._encoder, self._mapper.index, statistics, own_clicks=clicks)
         rows = []
@@ -110,6 +113,9 @@ class Observer:
                 [row_of[candidate.query.id] for each in found for candidate in each], np.int64
             ),
             rows=np.concatenate(rows) if rows else np.empty((0, 0), dtype=np.float32),
+            is_preset=np.concatenate(
+                [np.empty(0, np.bool_), *map(preset.would_take, documents, found)]
+            ),
             statistics=statistics,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.mapping.calibration import Calibration
 from services.mapping.candidates import Candidate
@@ -75,6 +76,24 @@ class PresetRule:
     def labels(self, document: MapDocument, candidates: Sequence[Candidate]) -> list[MappedQuery]:
         """Return every candidate."""
         return _in_order([_label(document, candidate) for candidate in candidates])
+
+    def would_take(
+        self, written: WrittenQueries, candidates: Sequence[Candidate]
+    ) -> NDArray[np.bool_]:
+        """Return (candidates,) which of those that were found by looking further would be labels."""
+        trusted = set(self.positions(written))
+        return np.array(
+            [
+                any(
+                    reach.similarity >= self.min_similarity
+                    and reach.rank <= self.neighbours
+                    and reach.position in trusted
+                    for reach in candidate.reached_by
+                )
+                for candidate in candidates
+            ],
+            dtype=np.bool_,
+        )
 
 
 @dataclass(frozen=True)

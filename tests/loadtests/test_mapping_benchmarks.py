@@ -1,16 +1,26 @@
 import numpy as np
 
-from loadtests.mapping_texts import like, texts
+from loadtests.mapping_texts import like, requests, texts
 from loadtests.mapping_views import rows
 from loadtests.vectors import clustered
 
 
 def test_what_a_build_tunes_by_is_neither_asked_nor_in_the_train_queries() -> None:
-    asked, base, tuning = map(set, texts())
+    asked, base, tuning = map(set, texts()[:3])
 
     assert (len(asked), len(base), len(tuning)) == (2_000, 20_000, 500)
     assert not asked & base
     assert not tuning & (asked | base)
+
+
+def test_texts_are_asked_once_each_in_requests_as_large_as_a_workers() -> None:
+    asked = [f"text {number}" for number in range(1_000)]
+
+    sent = requests(asked, 13)
+
+    assert [text for each in sent for document in each for text in document.queries] == asked
+    assert [len(each) for each in sent] == [16, 16, 16, 16, 13]
+    assert {len(document.queries) for document in sent[0]} == {13}
 
 
 def test_made_vectors_are_of_unit_length_and_hardly_ever_those_they_are_made_of() -> None:

@@ -73,9 +73,7 @@ def mapper() -> QueryMapper:
 def observation(mapper: QueryMapper) -> Observation:
     documents, _ = documents_of()
     observer = Observer(mapper, mapper.encoder, QUERIES)
-    return observer.observe(
-        documents, {}, {}, WholeReading(), PRESET.trust, lambda done, total: None
-    )
+    return observer.observe(documents, {}, {}, WholeReading(), PRESET, lambda done, total: None)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +138,24 @@ def test_served_labels_are_those_that_were_calibrated(
     assert served.keys() == expected
     assert len(served) == calibration.estimates.labels
     assert all(label.probability is not None for label in served.values())
+
+
+def test_the_presets_labels_are_told_apart_among_candidates_found_by_looking_further(
+    mapper: QueryMapper,
+) -> None:
+    documents, _ = documents_of()
+    preset = replace(PRESET, min_similarity=0.3, neighbours=2)
+    observer = Observer(mapper, mapper.encoder, QUERIES)
+    observation = observer.observe(
+        documents, {}, {}, WholeReading(least_similarity=0.2), preset, lambda done, total: None
+    )
+
+    mapped = mapper.map(documents, rule=preset)
+
+    pairs = np.array(list(zip(observation.query_ids, observation.names, strict=True)))
+    told = {tuple(pair) for pair in pairs[observation.is_preset].tolist()}
+    assert told == {(label.query_id, each.document_id) for each in mapped for label in each.labels}
+    assert len(told) < len(pairs)
 
 
 def test_similarity_alone_is_tau(observation: Observation, outcomes: Outcomes) -> None:

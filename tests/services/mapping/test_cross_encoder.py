@@ -60,7 +60,7 @@ def observed(folder: Path, model: Path) -> tuple[Observation, Outcomes]:
     mapper = QueryMapper(encoder, index, PRESET, PRESET)
     documents, right = documents_of()
     observation = Observer(mapper, encoder, QUERIES, [CrossEncoderScorer(model)]).observe(
-        documents, {}, {}, WholeReading(), PRESET.trust, lambda done, total: None
+        documents, {}, {}, WholeReading(), PRESET, lambda done, total: None
     )
     pairs = zip(observation.query_ids, observation.names, strict=True)
     is_right = np.array([pair in right for pair in pairs])
