@@ -37,7 +37,9 @@ LIKELIEST: Mapping[str, Any] = {
     "temperature": 0.0,
     "samples": 1,
 }
-"""How rows but the shipped one are decoded: the likeliest completion, nothing chosen from it."""
+"""How untuned models are decoded: the likeliest completion, all of it; they do not agree with themselves."""
+_LIKELIEST = "_likeliest"
+"""Ends the name of a row whose student another row has as it is served."""
 _ALL = Trust(min_support=0, min_log_probability=None, min_queries=0)
 
 
@@ -68,13 +70,14 @@ KEY_PHRASES = "key_phrases"
 STUDENTS: Mapping[str, Student] = {
     "untuned": Student(),
     "few_shot": Student(sees_examples=True),
-    "clicks": Student(Teacher.CLICKS),
-    "teacher": Student(Teacher.ANSWERS),
-    "teacher_no_metadata": Student(Teacher.ANSWERS, reads_metadata=False),
-    "both": Student(is_shipped=True),
+    "clicks": Student(Teacher.CLICKS, writes_as_served=True),
+    "teacher": Student(Teacher.ANSWERS, writes_as_served=True),
+    "teacher_no_metadata": Student(Teacher.ANSWERS, reads_metadata=False, writes_as_served=True),
     "shipped": Student(is_shipped=True, writes_as_served=True),
     "shipped_lenient": Student(is_shipped=True, writes_as_served=True, min_log_probability=-4.0),
     "shipped_strict": Student(is_shipped=True, writes_as_served=True, min_log_probability=-1.5),
+    "teacher_likeliest": Student(Teacher.ANSWERS),
+    "shipped_likeliest": Student(is_shipped=True),
 }
 ROWS = (*STUDENTS, KEY_PHRASES)
 
@@ -167,7 +170,7 @@ class Writers:
 
         examples = self._examples(student.teacher, reads_metadata=student.reads_metadata)
         settings = replace(SETTINGS, reads_metadata=student.reads_metadata)
-        adapter = home / f"{row}-{_digest(examples, settings)}"
+        adapter = home / f"{row.removesuffix(_LIKELIEST)}-{_digest(examples, settings)}"
         if not (adapter / "adapter_model.safetensors").exists():
             tune_student(examples, None, adapter, settings)
         return self._exported(adapter, adapter.with_name(f"{adapter.name}-onnx"))
