@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import redis
 
 from shared.store import RedisStore
 from shared.store.server import RedisServer
+
+
+def pytest_configure() -> None:
+    """Let numpy and torch compute in one thread: over models of kilobytes, threads do nothing but wait for each other."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports them
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ def significant(value: float | None, digits: int = 3) -> str:
     if value is None:
         return NOTHING
     short = f"{value:.{digits}g}"
-    return f"{float(short):,.0f}" if "e+" in short else short
+    return f"{float(short):,.0f}" if "e+" in short else f"{value:,.{digits}g}"
 
 
 def difference(value: float) -> str:

@@ -32,6 +32,10 @@ def test_a_number_keeps_the_digits_that_matter(value: float | None, shown: str) 
     assert significant(value) == shown
 
 
+def test_thousands_of_a_number_are_parted() -> None:
+    assert significant(1_234.5, 5) == "1,234.5"
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
