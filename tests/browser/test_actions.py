@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -178,10 +179,11 @@ def test_a_key_that_may_read_opens_the_pages_and_only_one_that_may_change_acts(
     operated.app.state.access = access_of(CommonSettings(auth="keys", keys=SecretStr(lines)))
 
     def page_of(name: str) -> Any:  # noqa: ANN401
-        shown = {"username": "anyone", "password": keys[name][0]} if name else None
+        shown = {"username": "anyone", "password": keys[name][0]}
         return open_page(f"{operated.url}/bundles", http_credentials=shown)
 
-    nobody, looking = page_of(""), page_of("looks")
+    refused = httpx.get(f"{operated.url}/bundles", trust_env=False)
+    looking = page_of("looks")
     roll_back(looking)
     looking.wait_for_selector("text=lacks the scope")
     before = operated.suite.served
@@ -189,8 +191,7 @@ def test_a_key_that_may_read_opens_the_pages_and_only_one_that_may_change_acts(
     roll_back(acting)
     acting.wait_for_selector("text=The bundle before is served again.")
 
-    assert "a key is needed" in nobody.content()
-    assert "Served now" not in nobody.content()
+    assert refused.status_code == 401
     assert (before, operated.suite.served) == (BUNDLES[1], BUNDLES[0])
 
 
