@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,27 +13,45 @@ from shared.store import RedisStore
 from shared.store.server import RedisServer
 
 
+def pytest_configure() -> None:
+    """Let numpy and torch compute in one thread: over models of kilobytes, threads do nothing but wait for each other."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports them
+
+
 @pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a sentence encoder as the services load it."""
-    from services.training.encoder_export import export_encoder
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a BERT as torch loads it, which `tiny_encoder` is made of."""
     from tests.support.tiny_models import write_encoder
 
-    root = tmp_path_factory.mktemp("encoder")
-    export_encoder(write_encoder(root / "tiny"), root / "encoder", precision="fp32")
-    return root / "encoder"
+    return write_encoder(tmp_path_factory.mktemp("bert") / "tiny")
 
 
 @pytest.fixture(scope="session")
-def tiny_slm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of an SLM as the generation service loads it; it writes noise."""
-    from services.training.distillation.export import export_language_model
+def tiny_encoder(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a sentence encoder as the services load it."""
+    from services.training.encoder_export import export_encoder
+
+    folder = tmp_path_factory.mktemp("encoder") / "encoder"
+    export_encoder(tiny_bert, folder, precision="fp32")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a language model as torch loads it, which `tiny_slm` is made of."""
     from tests.support.tiny_models import write_language_model
 
-    root = tmp_path_factory.mktemp("slm")
-    source = write_language_model(root / "tiny")
-    export_language_model(source, root / "slm", name="tiny", adapter="none")
-    return root / "slm"
+    return write_language_model(tmp_path_factory.mktemp("llama") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_slm(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an SLM as the generation service loads it; it writes noise."""
+    from services.training.distillation.export import export_language_model
+
+    folder = tmp_path_factory.mktemp("slm") / "slm"
+    export_language_model(tiny_llama, folder, name="tiny", adapter="none")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ from shared.settings import CommonSettings
 app = typer.Typer(help="Ads of the running inference service.", no_args_is_help=True)
 bundles_app = typer.Typer(help="Bundles: list, activate, roll back.", no_args_is_help=True)
 _LINES = 500
+_LISTED = "recall@100"
+"""Of a bundle's metrics."""
 _Row = TypeVar("_Row")
 
 
@@ -64,15 +66,21 @@ def explain(
 
 
 @bundles_app.command("list")
-def list_bundles() -> None:
-    """Show the bundles there are, newest first."""
+def list_bundles(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+) -> None:
+    """Show the bundles there are, newest first, and their recall; --json tells all their metrics."""
     with InferenceClient(CommonSettings().inference_url, attempts=1) as client:
         known = client.bundles()
-    table = Table("", "bundle", "made at", "ads", "encoder", box=box.SIMPLE_HEAD)
+    if as_json:
+        print_json(known.model_dump(mode="json"))
+        return
+    table = Table("", "bundle", "made at", "ads", "encoder", "metrics", box=box.SIMPLE_HEAD)
     for each in known.bundles:
         mark = "*" if each.is_served else "-" if each.version == known.previous else ""
         at = f"{each.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(mark, each.version, at, f"{each.ads:,}", each.encoder)
+        shown = (f"{name} {value:.3f}" for name, value in each.metrics.items() if _LISTED in name)
+        table.add_row(mark, each.version, at, f"{each.ads:,}", each.encoder, "\n".join(shown))
     out.print(table)
     out.print("* is served, - is what `skim bundles rollback` goes back to", highlight=False)
 

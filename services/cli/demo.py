@@ -220,6 +220,7 @@ def _bundle(
     from services.training.publish import bundle_model
     from services.training.serving_facts import serving_facts
     from services.training.train import TrainSettings
+    from services.training.validation import validation_metrics
 
     folder = suite.models / "encoder"
     encoder = CachedEncoder(SentenceEncoder(folder, threads=0))
@@ -228,7 +229,13 @@ def _bundle(
         model = train_on(dataset, labels, written, encoder, TrainSettings(), advance)
     facts = serving_facts(model.vectors, dataset, labels, written, encoder)
     return bundle_model(
-        model, dataset.documents, folder, suite.bundles, facts=facts, version=version
+        model,
+        dataset.documents,
+        folder,
+        suite.bundles,
+        facts=facts,
+        metrics=validation_metrics(model.vectors, dataset, encoder),
+        version=version,
     ).name
 
 

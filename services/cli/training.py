@@ -103,6 +103,7 @@ def train_command(
     from services.training.publish import bundle_model
     from services.training.serving_facts import serving_facts
     from services.training.train import TrainSettings
+    from services.training.validation import validation_metrics
 
     if joint and fine_tune_epochs:
         raise InvalidInput("--fine-tune-epochs does not go with --joint, which tunes the encoder")
@@ -158,6 +159,7 @@ def train_command(
             encoder,
             common.bundles,
             facts=serving_facts(model.vectors, dataset, added, written, cached),
+            metrics=validation_metrics(model.vectors, dataset, cached),
             version=version,
             max_index_bytes=None if max_index_mb is None else max_index_mb * 1_000_000,
             notes=({EVENTS_UNTIL: summary.until} if summary else {})

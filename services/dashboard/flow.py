@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.dashboard.overview import Overview, State
-from services.dashboard.shown import duration, line, milliseconds, number, significant
+from services.dashboard.shown import NOTHING, duration, line, milliseconds, number, significant
 from services.dashboard.troubles import Trouble
 
 
@@ -90,7 +90,7 @@ def flow_of(
         Part(
             "bundle",
             [
-                Figure("served", line(bundle.generation, 60) if bundle else "none"),
+                Figure("served", _served(overview)),
                 Figure("made", _ago(overview.bundle_age_seconds)),
                 Figure("ads", number(bundle.ads if bundle else None)),
             ],
@@ -121,6 +121,12 @@ def _traffic(overview: Overview, name: str) -> list[Figure]:
         Figure("p99", milliseconds(traffic.p99_ms if traffic else None)),
     ]
     return [*figures, Figure("errors", number(traffic.errors if traffic else None))]
+
+
+def _served(overview: Overview) -> str:
+    if overview.bundle is not None:
+        return line(overview.bundle.generation, 60)
+    return "none" if overview.services["inference"].state is State.WAITING else NOTHING
 
 
 def _per_second(per_minute: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from shared.plain_text import one_line
 
@@ -16,15 +16,24 @@ def number(value: float | None, digits: int = 0) -> str:
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """Return a number with so many digits that matter."""
-    return NOTHING if value is None else f"{value:,.{digits}g}"
+    """Return a number with so many digits that matter, never as a power of ten."""
+    if value is None:
+        return NOTHING
+    short = f"{value:.{digits}g}"
+    return f"{float(short):,.0f}" if "e+" in short else f"{value:,.{digits}g}"
+
+
+def difference(value: float) -> str:
+    """Return a difference with its sign; what is lost in rounding is none."""
+    kept = round(value, 9)
+    return f"{'+' if kept > 0 else ''}{significant(kept or 0, 4)}"
 
 
 def milliseconds(value: float | None) -> str:
     """Return a latency; seconds from a second on."""
     if value is None:
         return NOTHING
-    return f"{value / 1000:,.2g} s" if value >= 1000 else f"{value:.3g} ms"
+    return f"{significant(value / 1000, 2)} s" if value >= 1000 else f"{significant(value)} ms"
 
 
 def duration(seconds: float | None) -> str:
@@ -40,6 +49,11 @@ def duration(seconds: float | None) -> str:
 def moment(value: datetime | None) -> str:
     """Return a moment in UTC, to the second."""
     return NOTHING if value is None else value.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def version_moment(index_version: int) -> str:
+    """Return the moment of an index version (microseconds since 1970), to the second; 0 is unknown."""
+    return moment(datetime.fromtimestamp(index_version / 1e6, UTC) if index_version else None)
 
 
 def line(text: object, limit: int = 300) -> str:

@@ -36,7 +36,9 @@ def troubles_of(overview: Overview, *, queue_age_seconds: float) -> list[Trouble
     found = [
         Trouble(
             name,
-            f"{name} {'is down' if each.state is State.DOWN else 'is not ready'}: {each.reason}",
+            f"{name} is down: {each.reason}; `skim logs {name}` says why"
+            if each.state is State.DOWN
+            else f"{name} is not ready: {each.reason}",
             is_bad=each.state is State.DOWN,
         )
         for name, each in overview.services.items()

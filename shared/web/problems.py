@@ -64,7 +64,8 @@ _TYPES: Mapping[type[SkimError], str] = {
 }
 _PARAMETER = re.compile(r"\{[^}]*\}")
 _UNEXPECTED = "Something went wrong here; the log has the details."
-_CHALLENGE = 'Bearer realm="skim", Basic realm="skim (any name, a key as the password)"'
+_CHALLENGES = ('Bearer realm="skim"', 'Basic realm="skim (any name, a key as the password)"')
+"""A header each: of two in one, Chromium reads the first only, and asks nobody for a password."""
 _log = structlog.get_logger()
 
 
@@ -129,9 +130,11 @@ def problem_of(error: SkimError) -> Response:
     headers = {}
     if isinstance(error, Unavailable | InFlight):
         headers["retry-after"] = str(error.retry_after_seconds)
+    answer = problem(*_status_and_kind(error), str(error), headers=headers)
     if isinstance(error, Unauthorized):
-        headers["www-authenticate"] = _CHALLENGE
-    return problem(*_status_and_kind(error), str(error), headers=headers)
+        for challenge in _CHALLENGES:
+            answer.headers.append("www-authenticate", challenge)
+    return answer
 
 
 def fields_of(error: BaseException) -> dict[str, Any]:

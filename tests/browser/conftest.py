@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from services.dashboard.app import build_app
 from services.dashboard.settings import DashboardSettings
@@ -22,9 +23,10 @@ _SCREENSHOTS = pytest.StashKey[Path]()
 
 @dataclass(frozen=True)
 class Operated:
-    """A suite that runs, and the address of its dashboard."""
+    """A suite that runs, and its dashboard: the application, and where it answers."""
 
     suite: OperatedSuite
+    app: FastAPI
     url: str
 
 
@@ -68,9 +70,10 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
-def running(home: Path) -> Iterator[Operated]:
-    suite = OperatedSuite()
-    write_reports(home)
+def running(home: Path, *, is_new: bool = False) -> Iterator[Operated]:
+    suite = OperatedSuite(is_new=is_new)
+    if not is_new:
+        write_reports(home)
     with ExitStack() as stack:
         urls = stack.enter_context(all_served(suite.apps))
         compare_url = urls.pop("comparison")
@@ -78,13 +81,31 @@ def running(home: Path) -> Iterator[Operated]:
         settings = DashboardSettings(
             refresh_seconds=1, sample_seconds=0.5, timeout_seconds=20, compare_url=compare_url
         )
-        yield Operated(suite, stack.enter_context(served(build_app(common, settings))))
+        app = build_app(common, settings)
+        yield Operated(suite, app, stack.enter_context(served(app)))
 
 
 @pytest.fixture(scope="session")
 def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
     """A suite that is only looked at."""
     yield from running(tmp_path_factory.mktemp("looked_at"))
+
+
+@pytest.fixture(scope="session")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+    """A suite that nobody has posted anything to."""
+    yield from running(tmp_path_factory.mktemp("new"), is_new=True)
+
+
+@pytest.fixture(scope="session")
+def away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+    """A dashboard all of whose services are away."""
+    suite = OperatedSuite(is_new=True)
+    nowhere = {f"{name}_url": "http://127.0.0.1:9" for name in suite.apps if name != "comparison"}
+    common = suite.common(home=tmp_path_factory.mktemp("away"), **nowhere)
+    app = build_app(common, DashboardSettings(refresh_seconds=1))
+    with served(app) as url:
+        yield Operated(suite, app, url)
 
 
 @pytest.fixture

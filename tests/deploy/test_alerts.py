@@ -1,10 +1,10 @@
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.markdown import anchors_of
 from tests.support.promql import unknown_in
 from tests.support.promtool import needs_promtool, promtool
 from tests.support.registries import series
@@ -25,12 +25,6 @@ TESTED = {
     for each in test.get("alert_rule_test", [])
     if each["exp_alerts"]
 }
-
-
-def anchors_of(markdown: str) -> set[str]:
-    """Return the anchors of headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", each).strip().lower().replace(" ", "-") for each in headings}
 
 
 @pytest.mark.parametrize("name", ALERTS)

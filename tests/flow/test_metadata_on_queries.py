@@ -16,7 +16,7 @@ from shared.dataset import Dataset, Query, write_dataset
 from shared.errors import InvalidInput
 from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
-from tests.flow.test_document_to_ads import home_with, running
+from tests.support.chain import home_with, running
 from tests.support.language_models import FakeLanguageModel
 from tests.support.tiny_models import write_tokenizer
 

@@ -16,17 +16,8 @@ from services.generation.generator import QueryGenerator
 from shared.clients import ServiceClient
 from shared.contracts.reviews import ReviewVerdict
 from shared.dataset import Dataset
-from tests.flow.test_document_to_ads import (
-    UNSEEN_WORDING,
-    WRITTEN,
-    Suite,
-    dataset,
-    fake_generator,
-    home_with,
-    running,
-)
+from tests.support.chain import UNSEEN_WORDING, WRITTEN, Suite, home_with, running
 
-__all__ = ["dataset", "fake_generator"]  # fixtures
 ORIGIN = "http://testserver"
 
 

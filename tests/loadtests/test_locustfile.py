@@ -1,11 +1,15 @@
 """Both users, headless and short, on the services' own applications. Locust patches the standard library when imported, so
 it runs as the command it is."""
 
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -17,6 +21,7 @@ from tests.support import services
 from tests.support.operated_suite import all_served
 from tests.support.queues import FakeQueue
 
+Found = TypeVar("Found")
 BOTH, ADS, DOCUMENTS = (), ("AdsUser",), ("DocumentsUser",)
 
 
@@ -52,9 +57,14 @@ def urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping[st
         yield urls
 
 
-def locust(inference: str, augmentation: str, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless"]
-    command += ["--equal-weights", "-u", "2", "-r", "2", "-t", "4s"]
+HEADLESS = ("--headless", "-t", "4s")
+
+
+def locust(
+    inference: str, augmentation: str, *options: str, how: Sequence[str] = HEADLESS
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", *how]
+    command += ["--equal-weights", "-u", "2", "-r", "2"]
     command += ["--inference-url", inference, "--augmentation-url", augmentation, *options]
     return subprocess.Popen(  # noqa: S603  (our own arguments)
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -85,3 +95,43 @@ def test_both_users_run_and_the_exit_code_says_whether_a_limit_was_broken(
     assert "limit broken: ads took" in said["slow"]
     assert "limit broken: no job was finished" in said["hanging"]
     assert "limit broken: 100.00 % failed" in said["away"]
+
+
+def test_its_web_page_starts_both_users_and_shows_what_they_measure(
+    urls: Mapping[str, str],
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    how = ("--web-host", "127.0.0.1", "--web-port", str(port))
+    run = locust(urls["inference"], urls["works"], how=how)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            page = until(lambda: client.get("/"), run)
+            client.post("/swarm", data={"user_count": 2, "spawn_rate": 2}).raise_for_status()
+            names = until(lambda: names_of(client.get("/stats/requests")), run)
+    finally:
+        run.kill()
+        run.communicate()
+
+    assert "max_ads_p99_ms" in page.text
+    assert {"/v1/ads", "documents until labelled"} <= names
+
+
+def until(found: Callable[[], Found | None], run: subprocess.Popen[str]) -> Found:
+    """Return what is found as soon as it is; the process may not be up yet."""
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends and run.poll() is None:
+        try:
+            if value := found():
+                return value
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"nothing was found; exit code {run.poll()}")
+
+
+def names_of(answer: httpx.Response) -> set[str] | None:
+    """Return what was measured, once both flows were."""
+    names = {each["name"] for each in answer.json()["stats"]}
+    return names if {"/v1/ads", "documents until labelled"} <= names else None

@@ -1,7 +1,6 @@
 """A suite to operate on: the real augmentation service on a memory store, the others small and stateful.
 
-Asked in process (`transport`) or over real HTTP (`served`). What the augmentation service of this tree does not offer
-yet (cancelling, dead letters) is added here in the shape that the others agreed on.
+Asked in process (`transport`) or over real HTTP (`served`).
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from fastapi import FastAPI
 from services.augmentation.app import build_app as build_augmentation
 from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
-from shared.contracts.augmentation import Job
 from shared.contracts.document import Document
 from shared.contracts.mapping import MappedQuery
 from shared.errors import NotFound, Unavailable
@@ -48,15 +46,19 @@ def write_reports(home: Path) -> None:
 
 
 class OperatedSuite:
-    """Everything an operator meets: jobs under way, done and failed, labels, dead letters, two bundles."""
+    """Everything an operator meets: jobs under way, done and failed, labels, dead letters, two bundles.
 
-    def __init__(self) -> None:
+    Args:
+        is_new: nobody has posted anything yet.
+    """
+
+    def __init__(self, *, is_new: bool = False) -> None:
         self.store = MemoryStore()
         self.served = BUNDLES[1]
         self.queries: list[str] = []
-        self.cancelled: set[str] = set()
         self.is_mapping_ready = True
-        self._fill()
+        if not is_new:
+            self._fill()
         self.apps: dict[str, FastAPI] = {
             "generation": self._generation(),
             "mapping": self._mapping(),
@@ -119,18 +121,7 @@ class OperatedSuite:
     def _augmentation(self) -> FastAPI:
         store = self.store
         dispatcher = Dispatcher(store, FakeQueue(), batch_size=100, seconds=60)
-        app = build_augmentation(AugmentationSettings(), store, dispatcher)
-        offered = set(app.openapi()["paths"])
-        if "/v1/dead-letters" not in offered:
-            _add_dead_letters(app, store, self.failed)
-        if "/v1/jobs/{job_id}:cancel" not in offered:
-
-            @app.post("/v1/jobs/{job_id}:cancel")
-            def cancel(job_id: str) -> Job:
-                self.cancelled.add(job_id)
-                return store.job(job_id)
-
-        return app
+        return build_augmentation(AugmentationSettings(), store, dispatcher)
 
     def _generation(self) -> FastAPI:
         return _service("generation")
@@ -270,47 +261,6 @@ def _service(name: str, why_not: Any = lambda: "") -> FastAPI:  # noqa: ANN401  
             raise Unavailable(why_not())
 
     return create_app(name, name, lifespan, check_ready=check_ready, max_body_bytes=1_000_000)
-
-
-def _add_dead_letters(app: FastAPI, store: MemoryStore, failed: Job) -> None:
-    dead = dict(store.job(failed.id).errors)
-
-    @app.get("/v1/dead-letters")
-    def dead_letters(limit: int = 100, cursor: str = "") -> dict[str, Any]:
-        ids = [each for each in sorted(dead) if each > cursor]
-        return {
-            "total": len(dead),
-            "dead_letters": [
-                {
-                    "document_id": each,
-                    "job_id": failed.id,
-                    "reason": dead[each],
-                    "tries": 3,
-                    "failed_at": datetime.now(UTC),
-                }
-                for each in ids[:limit]
-            ],
-            "next_cursor": ids[limit - 1] if len(ids) > limit else None,
-        }
-
-    @app.post("/v1/dead-letters:replay")
-    def replay(body: dict[str, list[str] | None]) -> dict[str, Any]:
-        ids = [each for each in body.get("document_ids") or sorted(dead) if each in dead]
-        if not ids:
-            return {"job": None, "left": len(dead)}
-        job = store.accept([store.document(each) for each in ids])
-        for each in ids:
-            del dead[each]
-        return {"job": job.model_dump(mode="json"), "left": len(dead)}
-
-    from fastapi import Query
-
-    @app.delete("/v1/dead-letters")
-    def purge(document_id: list[str] = Query(default=[])) -> dict[str, int]:  # noqa: B008
-        ids = [each for each in document_id or sorted(dead) if each in dead]
-        for each in ids:
-            del dead[each]
-        return {"purged": len(ids)}
 
 
 class _ByHost(httpx.AsyncBaseTransport):

@@ -121,10 +121,14 @@ class WholeSuite:
 
     def skim(self, *arguments: str, expected: Sequence[int] = (0,)) -> dict[str, Any]:
         """Run a command of ours and return its JSON."""
-        done = self.run([sys.executable, "-m", "services.cli", *arguments])
+        done = self.run_skim(*arguments)
         assert done.returncode in expected, (arguments, done.stdout, done.stderr)
         lines = done.stdout.strip().splitlines()
         return dict(json.loads(lines[-1])) if lines and lines[-1].startswith("{") else {}
+
+    def run_skim(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of ours."""
+        return self.run([sys.executable, "-m", "services.cli", *arguments])
 
     def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a command in the suite's environment."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from services.dashboard.answers import Ads
+from services.dashboard.answers import Ad, Ads
 from services.dashboard.reviewing import by_query
 from services.dashboard.routes.site import PageProblem, Site, identifier
 from services.dashboard.suite import Answer, Suite
@@ -25,12 +25,21 @@ _SEEN_ADS = 100
 
 @dataclass(frozen=True)
 class Competition:
-    """A query, and the ads that answer it."""
+    """A query, and the ads that answer it best.
+
+    Args:
+        query: is asked.
+        why: it is.
+        answer: the best ads.
+        place: of the document among all that were looked through, from 1.
+        own: the document's own ad, where it is behind the best.
+    """
 
     query: str
     why: str
     answer: Answer[Ads]
-    place: int | None
+    place: int | None = None
+    own: Ad | None = None
 
 
 def document_routes(site: Site, suite: Suite) -> APIRouter:
@@ -88,11 +97,12 @@ def document_routes(site: Site, suite: Suite) -> APIRouter:
             seconds=seconds,
             params={"query": query[:1_000], "k": _SEEN_ADS},
         )
-        place = None if answer.value is None else answer.value.place_of(document_id)
-        if answer.value is not None:
-            top = answer.value.ads[:_COMPETING_ADS]
-            answer = Answer(answer.value.model_copy(update={"ads": top}))
-        return Competition(query, why, answer, place)
+        if answer.value is None:
+            return Competition(query, why, answer)
+        ads, place = answer.value.ads, answer.value.place_of(document_id)
+        best = Answer(answer.value.model_copy(update={"ads": ads[:_COMPETING_ADS]}))
+        own = ads[place - 1] if place and place > _COMPETING_ADS else None
+        return Competition(query, why, best, place, own)
 
     return router
 

@@ -13,6 +13,7 @@ from services.dashboard.flow import flow_of
 from services.dashboard.live import Streams, ticks
 from services.dashboard.overview import Overview, SuiteReader
 from services.dashboard.routes.site import Site
+from services.dashboard.shown import duration
 from services.dashboard.troubles import troubles_of
 
 _RECENT_JOBS = 5
@@ -53,7 +54,8 @@ def overview_routes(site: Site, reader: SuiteReader, streams: Streams) -> APIRou
             labels=labels,
             answers=answers,
             jobs=None if overview.jobs is None else overview.jobs[:_RECENT_JOBS],
-            now=time.strftime("%H:%M:%S"),
+            now=time.strftime("%H:%M:%S", time.gmtime()),
+            window=duration(site.settings.rate_window_seconds),
         )
 
     @router.get("/live", include_in_schema=False)

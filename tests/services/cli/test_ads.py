@@ -1,7 +1,9 @@
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
@@ -12,7 +14,7 @@ from services.cli.__main__ import app
 from services.inference.app import build_app
 from services.inference.settings import InferenceSettings
 from shared.clients import InferenceClient
-from shared.contracts.inference import AdPatch
+from shared.contracts.inference import AdPatch, Bundles, BundleSummary
 from shared.dataset import write_rows
 from shared.errors import InvalidInput
 from tests.support.generations import Shelf, ad, generation
@@ -89,3 +91,26 @@ def test_bundles_are_activated_and_rolled_back(service: TestClient, shelf: Shelf
     assert told(run("bundles", "activate", "v2"))["generation"] == "v2"
     assert told(run("bundles", "rollback"))["generation"] == "v1"
     assert "bundle" in run("bundles", "list")
+
+
+def test_bundles_are_listed_with_their_recall_and_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = BundleSummary(
+        version="v2",
+        created_at=datetime(2026, 11, 26, tzinfo=UTC),
+        format_version=2,
+        ads=7,
+        encoder="words",
+        metrics={"validation: recall@100": 0.6543, "validation: P@1": 0.2},
+        is_served=True,
+    )
+    known = Bundles(served="v2", previous=None, bundles=[summary])
+    answer = httpx.Response(200, json=known.model_dump(mode="json"))
+    transport = httpx.MockTransport(lambda _: answer)
+    monkeypatch.setattr(
+        module, "InferenceClient", lambda url, **_: InferenceClient(url, transport=transport)
+    )
+    listed, printed = run("bundles", "list"), run("bundles", "list", "--json")
+
+    assert "0.654" in listed
+    assert "P@1" not in listed
+    assert Bundles.model_validate_json(printed) == known

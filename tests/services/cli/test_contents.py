@@ -176,3 +176,26 @@ def test_a_table_is_lines_with_tabs_where_nobody_watches(
     print_table(table)
 
     assert capsys.readouterr().out == "part\tstate\nredis\tready\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("skim bun", ["bundles"]),
+        ("skim bundles ", ["list", "activate", "rollback"]),
+        ("skim search --fil", ["--filter"]),
+        ("skim train --tower ", ["title", "metadata"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_choices(typed: str, offered: list[str]) -> None:
+    finished = skim(
+        _SKIM_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(typed.count(" "))
+    )
+
+    assert finished.stdout.split() == offered
+
+
+def test_completion_can_be_shown_for_the_shell() -> None:
+    script = skim(_SKIM_COMPLETE="source_bash").stdout
+
+    assert "complete -o default -F _skim_completion skim" in script

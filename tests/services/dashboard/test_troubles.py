@@ -5,6 +5,7 @@ import pytest
 from services.dashboard.answers import ReadCounts
 from services.dashboard.flow import flow_of
 from services.dashboard.overview import Overview, ServiceState, State
+from services.dashboard.shown import NOTHING
 from services.dashboard.traffic import WORK, Traffic
 from services.dashboard.troubles import troubles_of
 
@@ -43,7 +44,7 @@ def test_a_suite_at_work_needs_nobody() -> None:
                     "mapping": ServiceState(state=State.DOWN, reason="no answer"),
                 }
             },
-            "mapping is down: no answer",
+            "mapping is down: no answer; `skim logs mapping` says why",
         ),
         (
             {"traffic": {"inference": CALM.model_copy(update={"errors": 3})}},
@@ -77,3 +78,13 @@ def test_the_worst_comes_first_and_only_its_part_is_marked() -> None:
         "augmentation": "wait",
         "inference": "bad",
     }
+
+
+def test_nothing_is_said_of_the_bundle_of_a_service_that_is_down() -> None:
+    def served(state: State) -> str:
+        services = {name: ServiceState(state=state) for name in WORK}
+        _, answers = flow_of(overview_of(services=services), [])
+        return next(each for each in answers if each.name == "bundle").figures[0].value
+
+    assert served(State.WAITING) == "none"
+    assert served(State.DOWN) == NOTHING

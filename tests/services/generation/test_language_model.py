@@ -9,25 +9,15 @@ from transformers import AutoModelForCausalLM
 
 from services.generation.language_model import LanguageModel
 from services.generation.sampling import Sampling
-from services.training.distillation.export import export_language_model
 from shared.errors import Damaged, InvalidInput, NotFound, Unavailable
-from tests.support.tiny_models import write_language_model
 
 GREEDY = Sampling(temperature=0, max_new_tokens=12)
 PROMPTS = [[5, 9, 40], [7], list(range(20, 60)), [100, 101, 102, 103, 104], [11, 12]]
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    root = tmp_path_factory.mktemp("model")
-    source = write_language_model(root / "source")
-    export_language_model(source, root / "slm", name="tiny", adapter="none")
-    return source, root / "slm"
-
-
-@pytest.fixture(scope="module")
-def model(folders: tuple[Path, Path]) -> LanguageModel:
-    return LanguageModel(folders[1], threads=1, slots=4, context_tokens=128)
+def model(tiny_slm: Path) -> LanguageModel:
+    return LanguageModel(tiny_slm, threads=1, slots=4, context_tokens=128)
 
 
 def test_a_batch_writes_what_each_prompt_gets_alone(model: LanguageModel) -> None:
@@ -38,10 +28,8 @@ def test_a_batch_writes_what_each_prompt_gets_alone(model: LanguageModel) -> Non
     assert any(completion.ids for completion in together)
 
 
-def test_the_first_token_is_the_one_torch_prefers(
-    folders: tuple[Path, Path], model: LanguageModel
-) -> None:
-    reference = AutoModelForCausalLM.from_pretrained(folders[0]).eval()
+def test_the_first_token_is_the_one_torch_prefers(tiny_llama: Path, model: LanguageModel) -> None:
+    reference = AutoModelForCausalLM.from_pretrained(tiny_llama).eval()
     one = Sampling(temperature=0, max_new_tokens=1)
 
     written = model.complete(PROMPTS, end_id=-1, sampling=one, seeds=[0] * 5)
@@ -104,8 +92,8 @@ def test_samples_of_a_prompt_are_drawn_apart_and_scored(model: LanguageModel) ->
     assert all(score < 0 for sample in samples for score in sample.log_probabilities)
 
 
-def test_a_stop_string_ends_the_text(model: LanguageModel, folders: tuple[Path, Path]) -> None:
-    tokenizer = Tokenizer.from_file(str(folders[1] / "tokenizer.json"))
+def test_a_stop_string_ends_the_text(model: LanguageModel, tiny_slm: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(tiny_slm / "tokenizer.json"))
     (whole,) = model.complete([PROMPTS[0]], end_id=-1, sampling=GREEDY, seeds=[0])
     stop = tokenizer.decode(whole.ids[:6])[-1]
 
@@ -140,8 +128,8 @@ def test_the_memory_of_keys_and_values_is_stated(model: LanguageModel) -> None:
     assert model.key_value_bytes == 5 * model.row_bytes  # the reading row included
 
 
-def test_a_closed_model_says_so(folders: tuple[Path, Path]) -> None:
-    with LanguageModel(folders[1], threads=1, slots=2, context_tokens=64) as closing:
+def test_a_closed_model_says_so(tiny_slm: Path) -> None:
+    with LanguageModel(tiny_slm, threads=1, slots=2, context_tokens=64) as closing:
         pass
 
     with pytest.raises(Unavailable, match="closed"):

@@ -1,6 +1,5 @@
 import json
 import shutil
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from services.inference.catalogue import Catalogue
 from services.inference.generation import generation_of, open_generation
 from services.inference.retriever import Question, explain, ranking_of, top, vectors_of
 from services.inference.view import View
-from services.training.encoder_export import export_encoder
 from shared.ad_index import flat_index
 from shared.bundle import Counts, activate, write_bundle
 from shared.bundle_facts import Canary, Lessons, ScoreCalibration
@@ -22,18 +20,8 @@ from shared.contracts.document import Document
 from shared.encoder import SentenceEncoder
 from shared.errors import Damaged
 from tests.support.encoders import BagOfWordsEncoder
-from tests.support.tiny_models import write_encoder
 
 ADS = [Document(id=f"ad-{number}", title=f"thing {number}") for number in range(200)]
-
-
-@pytest.fixture(scope="module")
-def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter complains about torch
-        export_encoder(write_encoder(folder / "source"), folder / "encoder", precision="fp32")
-    return folder / "encoder"
 
 
 def publish(

@@ -14,24 +14,18 @@ from transformers import AutoModel
 from services.training.encoder_export import export_encoder
 from shared.encoder import SentenceEncoder
 from shared.errors import Damaged, NotFound
-from tests.support.tiny_models import WORDS, write_encoder
+from tests.support.tiny_models import WORDS
 
 TEXTS = ["double reed instrument", "a saw", "bread with apple and pear food sweet baked", "oboe"]
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_encoder(tmp_path_factory.mktemp("bert") / "tiny")
+def encoder(tiny_encoder: Path) -> SentenceEncoder:
+    return SentenceEncoder(tiny_encoder)
 
 
-@pytest.fixture(scope="module")
-def encoder(source: Path) -> SentenceEncoder:
-    export_encoder(source, source.parent / "onnx", precision="fp32")
-    return SentenceEncoder(source.parent / "onnx")
-
-
-def test_vectors_are_those_of_torch(source: Path, encoder: SentenceEncoder) -> None:
-    model = AutoModel.from_pretrained(source).eval()
+def test_vectors_are_those_of_torch(tiny_bert: Path, encoder: SentenceEncoder) -> None:
+    model = AutoModel.from_pretrained(tiny_bert).eval()
 
     vectors = encoder.encode(TEXTS, batch_size=2)
 
@@ -70,10 +64,16 @@ def test_a_long_text_is_cut(encoder: SentenceEncoder) -> None:
 
 
 @pytest.fixture(scope="module")
-def quantised(source: Path) -> SentenceEncoder:
-    card = export_encoder(source, source.parent / "int8")
+def in_bytes(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bytes") / "int8"
+    card = export_encoder(tiny_bert, folder)
     assert (card.precision, card.recipe) == ("int8", 2)
-    return SentenceEncoder(source.parent / "int8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantised(in_bytes: Path) -> SentenceEncoder:
+    return SentenceEncoder(in_bytes)
 
 
 def test_int8_stays_close_to_full_precision(
@@ -94,26 +94,24 @@ def test_an_int8_vector_does_not_depend_on_its_company(quantised: SentenceEncode
 
 
 def test_the_layers_are_fused_and_every_product_is_of_bytes(
-    source: Path, quantised: SentenceEncoder
+    tiny_bert: Path, in_bytes: Path
 ) -> None:
-    kinds = Counter(
-        node.op_type for node in onnx.load(source.parent / "int8" / "encoder.onnx").graph.node
-    )
-    layers = AutoModel.from_pretrained(source).config.num_hidden_layers
+    kinds = Counter(node.op_type for node in onnx.load(in_bytes / "encoder.onnx").graph.node)
+    layers = AutoModel.from_pretrained(tiny_bert).config.num_hidden_layers
     assert kinds["MultiHeadAttention"] == layers
     assert kinds["SkipLayerNormalization"] == 2 * layers
     assert kinds["MatMulIntegerToFloat"] == 4 * layers
     assert kinds["MatMul"] == kinds["Softmax"] == 0
 
 
-def test_the_same_weights_give_the_same_file(source: Path, quantised: SentenceEncoder) -> None:
-    assert export_encoder(source, source.parent / "again").name == quantised.name
-
-
-def test_an_encoder_of_an_older_recipe_encodes_one_by_one(
-    source: Path, quantised: SentenceEncoder, tmp_path: Path
+def test_the_same_weights_give_the_same_file(
+    tiny_bert: Path, quantised: SentenceEncoder, tmp_path: Path
 ) -> None:
-    shutil.copytree(source.parent / "int8", tmp_path / "old")
+    assert export_encoder(tiny_bert, tmp_path / "again").name == quantised.name
+
+
+def test_an_encoder_of_an_older_recipe_encodes_one_by_one(in_bytes: Path, tmp_path: Path) -> None:
+    shutil.copytree(in_bytes, tmp_path / "old")
     card = tmp_path / "old" / "encoder.json"
     fields = json.loads(card.read_text())
     del fields["recipe"]  # as it was written before there were recipes

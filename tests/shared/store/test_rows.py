@@ -12,7 +12,8 @@ from shared.errors import Conflict, Damaged
 from shared.store import MemoryStore, RedisStore, Store
 from shared.store.intake import Incoming, Key
 from shared.store.rows import DocumentRow, JobRow, Row, WaitingRow, line_of, row_of
-from tests.shared.store.test_any_order import Driver, intake_operation, operation
+from tests.shared.store.driver import Driver
+from tests.shared.store.operations import intake_operation, operation
 from tests.support.documents import document_of, label_of, revision_of
 
 Make = Callable[[str], Store]
