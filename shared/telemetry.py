@@ -26,19 +26,33 @@ class HttpMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         ProcessCollector(registry=registry)
-        self.requests = Counter(
+        self._requests = Counter(
             "skim_http_requests",
             "Requests answered.",
             ["route", "method", "status"],
             registry=registry,
         )
-        self.seconds = Histogram(
+        self._seconds = Histogram(
             "skim_http_request_seconds",
             "Time from the first byte of a request to the last of its answer.",
             ["route", "method"],
             buckets=LATENCY_BUCKETS_SECONDS,
             registry=registry,
         )
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        """`labels()` costs more than what it is asked for."""
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        key = (route, method, status)
+        if key not in self._known:
+            self._known[key] = (
+                self._requests.labels(route, method, str(status)),
+                self._seconds.labels(route, method),
+            )
+        count, duration = self._known[key]
+        count.inc()
+        duration.observe(seconds)
 
 
 class StageMetrics:

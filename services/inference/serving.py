@@ -51,12 +51,13 @@ class Serving:
             registry=registry,
         )
         self.searched, self.cached = (self.answers.labels(each) for each in ("search", "cache"))
-        self.refusals = Counter(
+        refusals = Counter(
             "skim_inference_refusals",
             "Queries that were not answered: full (or late), or left (the client did).",
             ["reason"],
             registry=registry,
         )
+        self.refused_full, self.refused_left = map(refusals.labels, ("full", "left"))
         waiting = Gauge("skim_inference_waiting", "Queries that wait.", registry=registry)
         waiting.set_function(lambda: self.admission.waiting)
         ads = Gauge("skim_inference_ads", "Ads that are served.", registry=registry)

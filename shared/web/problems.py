@@ -152,7 +152,12 @@ def _fields(status: int, kind: str, detail: str) -> dict[str, Any]:
 
 
 def _status_and_kind(error: SkimError) -> tuple[HTTPStatus, str]:
-    known = next(kind for kind in type(error).__mro__ if kind in STATUS or kind is SkimError)
+    kind = type(error)
+    known = (
+        kind
+        if kind in STATUS
+        else next(each for each in kind.__mro__ if each in STATUS or each is SkimError)
+    )
     status = STATUS.get(known, HTTPStatus.INTERNAL_SERVER_ERROR)
     return status, _TYPES.get(known, "internal-error")
 

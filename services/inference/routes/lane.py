@@ -12,12 +12,12 @@ from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
-from structlog.contextvars import get_contextvars
 
 from services.inference.admission import ClientLeft
 from services.inference.routes.answering import AdsParameters, Answering
 from services.inference.serving import Serving
 from shared.errors import SkimError
+from shared.web.middleware import request_id_of
 from shared.web.problems import problem_of
 
 ADS = "/v1/ads"
@@ -58,9 +58,8 @@ class AdsLane:
             await self._app(scope, receive, send)
             return
         scope["route"] = _ROUTE
-        name = str(get_contextvars().get("request_id", ""))
         try:
-            answer = await self._answering.one(asked, name, leaving(receive))
+            answer = await self._answering.one(asked, request_id_of(scope), leaving(receive))
         except SkimError as error:
             await problem_of(error)(scope, receive, send)
             return
