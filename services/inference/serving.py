@@ -14,7 +14,6 @@ from services.inference.answer_cache import AnswerCache
 from services.inference.generations import Generations
 from services.inference.live_ads import LiveAds
 from services.inference.metrics import BundleCollector, ServedBundle
-from services.inference.retriever import STAGES
 from services.inference.settings import InferenceSettings
 from shared.errors import SkimError
 from shared.pool import BoundedPool
@@ -43,7 +42,7 @@ class Serving:
             together=settings.together,
         )
         self.cache = AnswerCache(settings.cache_bytes)
-        self.stages = StageMetrics("inference", STAGES, registry)
+        self.stages = StageMetrics("inference", registry)
         self.answers = Counter(
             "skim_inference_answers",
             "Answers by where they came from: search, or cache.",
