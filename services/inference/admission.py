@@ -217,8 +217,7 @@ class Admission:
         done = [job for job in jobs if job not in late] if late else jobs
         results = _results(work, [job.item for job in done]) if done else []
         worked = (begun, self._clock(), len(done)) if done else None
-        too_late = Unavailable("the answer would come after its deadline", retry_after_seconds=1)
-        finished = [*zip(done, results, strict=True), *((job, too_late) for job in late)]
+        finished = [*zip(done, results, strict=True), *((job, _too_late()) for job in late)]
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             loop = jobs[0].answer.get_loop()
             loop.call_soon_threadsafe(self._finish, finished, begun, worked)
@@ -270,6 +269,10 @@ def _results(
         return work(items)
     except BaseException as raised:  # noqa: BLE001  (whoever waits hears it)
         return [raised] * len(items)
+
+
+def _too_late() -> Unavailable:
+    return Unavailable("the answer would come after its deadline", retry_after_seconds=1)
 
 
 def _mean(known: float, latest: float) -> float:

@@ -67,7 +67,7 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message.setdefault("headers", [])
-                said = {header for header, _ in headers}
+                said = dict(headers)
                 headers += [each for each in _SECURITY_HEADERS if each[0] not in said]
                 headers.append((b"x-request-id", name.encode()))
             await send(message)

@@ -62,6 +62,7 @@ _TYPES: Mapping[type[SkimError], str] = {
     Unavailable: "unavailable",
     Damaged: "damaged",
 }
+_TITLES = {int(status): status.phrase for status in HTTPStatus}
 _PARAMETER = re.compile(r"\{[^}]*\}")
 _UNEXPECTED = "Something went wrong here; the log has the details."
 _CHALLENGE = 'Bearer realm="skim", Basic realm="skim (any name, a key as the password)"'
@@ -78,10 +79,10 @@ def problem(
 ) -> Response:
     """Return a problem+json response; `kind` is the stable last part of its `type`."""
     return Response(
-        orjson.dumps({**_fields(status, kind, detail), **members}),
+        orjson.dumps(_fields(status, kind, detail) | members),
         status_code=int(status),
         media_type="application/problem+json",
-        headers=dict(headers or {}),
+        headers=headers,
     )
 
 
@@ -145,7 +146,7 @@ def fields_of(error: BaseException) -> dict[str, Any]:
 def _fields(status: int, kind: str, detail: str) -> dict[str, Any]:
     return {
         "type": f"urn:skim:problem:{kind}",
-        "title": HTTPStatus(status).phrase,
+        "title": _TITLES[int(status)],
         "status": int(status),
         "detail": detail,
     }

@@ -71,7 +71,7 @@ def catalogue_folder(common: CommonSettings, ads: int) -> Path:
     def _make(folder: Path) -> None:
         real = list(islice(read_documents(documents), ads))
         shutil.copytree(encoder, folder / ENCODER)
-        _without_pooling(encoder, common.models / "sources", folder / HIDDEN)
+        without_pooling(encoder, common.models / "sources", folder / HIDDEN)
         model = SentenceEncoder(encoder, threads=0)
         made = (
             Document(id=f"between-{row}", title=f"between {row}") for row in range(len(real), ads)
@@ -89,7 +89,7 @@ def judging_queries(common: CommonSettings) -> list[str]:
     return [*DEFAULT, *asked[:: max(1, len(asked) // _REAL_QUERIES)]]
 
 
-def _without_pooling(encoder: Path, sources: Path, folder: Path) -> None:
+def without_pooling(encoder: Path, sources: Path, folder: Path) -> None:
     """Write the same graph up to its last hidden state, which is what infinity pools itself, beside its configuration."""
     card = read_card(encoder)
     shutil.copytree(sources / card.source, folder, ignore=shutil.ignore_patterns("*.safetensors"))
