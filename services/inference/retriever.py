@@ -19,9 +19,7 @@ from shared.contracts.document import Document
 from shared.contracts.inference import Explanation, ScoreParts
 
 _TOKENS_OF_A_CALL = 7
-"""As much as so many tokens does it cost the encoder to be called (on two machines 1.4 ms and .2 ms a token)."""
-STAGES = ("queue", "tokenise", "encode", "search", "name")
-"""Where the time of an answer goes; `queue` is the caller's."""
+"""To call the encoder costs as much as so many tokens in it: 1.4 ms, and .2 ms a token, on two busy cores without VNNI."""
 
 
 @dataclass(frozen=True, slots=True)
