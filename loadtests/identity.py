@@ -112,10 +112,10 @@ def _gap(
         (n for n, pair in enumerate(zip(alone, crowd, strict=False)) if pair[0] != pair[1]),
         min(len(alone), len(crowd)),
     )
-    logits = decoder.prefill(0, [prompt])
+    candidates = decoder.prefill(0, [prompt])
     for held, token in enumerate(alone[:common], len(prompt)):
-        logits = decoder.decode(np.array([token]), np.array([held]))
-    second, best = np.partition(logits[0], -2)[-2:]
+        candidates = decoder.decode(np.array([token]), np.array([held]))
+    second, best = np.partition(candidates.logits[0], -2)[-2:]
     return float(best - second)
 
 

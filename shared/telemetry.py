@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
 from typing import TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 
+from shared.durations import Durations
 from shared.tracing import record_stages
-
-LATENCY_BUCKETS_SECONDS: Sequence[float] = (
-    0.00005, 0.0001, 0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012,
-    0.016, 0.024, 0.032, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
-)  # fmt: skip
-
 
 _OF_LIBRARIES: logging.StreamHandler[TextIO] = logging.StreamHandler()
 
@@ -26,19 +20,29 @@ class HttpMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         ProcessCollector(registry=registry)
-        self.requests = Counter(
+        self._requests = Counter(
             "skim_http_requests",
             "Requests answered.",
             ["route", "method", "status"],
             registry=registry,
         )
-        self.seconds = Histogram(
+        self._seconds = Durations(
             "skim_http_request_seconds",
             "Time from the first byte of a request to the last of its answer.",
             ["route", "method"],
-            buckets=LATENCY_BUCKETS_SECONDS,
-            registry=registry,
+            registry,
         )
+        self._counts: dict[tuple[str, str, int], Counter] = {}
+        """`labels()` costs more than to count."""
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        key = (route, method, status)
+        count = self._counts.get(key)
+        if count is None:
+            count = self._counts[key] = self._requests.labels(route, method, str(status))
+        count.inc()
+        self._seconds.observe([((route, method), seconds)])
 
 
 class StageMetrics:
@@ -46,27 +50,23 @@ class StageMetrics:
 
     Args:
         service: the metric is `skim_<service>_stage_seconds`.
-        stages: their names, in the order they happen.
         registry: of the service.
     """
 
-    def __init__(self, service: str, stages: Sequence[str], registry: CollectorRegistry) -> None:
-        seconds = Histogram(
+    def __init__(self, service: str, registry: CollectorRegistry) -> None:
+        self._service = service
+        self._seconds = Durations(
             f"skim_{service}_stage_seconds",
             "Time one stage of a request took.",
             ["stage"],
-            buckets=LATENCY_BUCKETS_SECONDS,
-            registry=registry,
+            registry,
         )
-        self._service = service
-        self._seconds = {stage: seconds.labels(stage) for stage in stages}
 
     def observe(self, **seconds: float) -> str:
-        """Count the stages of one request; return them as a `Server-Timing` header."""
-        for stage, value in seconds.items():
-            self._seconds[stage].observe(value)
+        """Count the stages of one request, in the order they happen; return them as a `Server-Timing` header."""
+        self._seconds.observe(((stage,), value) for stage, value in seconds.items())
         record_stages(self._service, seconds)
-        return ", ".join(f"{stage};dur={value * 1000:.3f}" for stage, value in seconds.items())
+        return ", ".join([f"{stage};dur={value * 1000:.3f}" for stage, value in seconds.items()])
 
 
 def configure_logging(level: str = "INFO") -> None:

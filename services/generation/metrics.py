@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from services.generation.batching import StepReport
 from services.generation.generator import Generated
 from shared.completion import Dropped
-from shared.telemetry import LATENCY_BUCKETS_SECONDS
+from shared.durations import LATENCY_BUCKETS_SECONDS
 
 _DOCUMENT_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 

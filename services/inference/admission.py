@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+from services.inference.job_queue import JobQueue
 from shared.errors import Unavailable
 
 _Arguments = ParamSpec("_Arguments")
@@ -48,8 +48,6 @@ class _Job:
     """No thread was free when it came."""
     answer: asyncio.Future[tuple[float, Any]]
     """When it was begun, and what the work returned."""
-    claim: threading.Lock = field(default_factory=threading.Lock)
-    """Taken once: by the thread that begins, or by the loop, which then knows that none will."""
     watcher: asyncio.Future[None] | None = None
 
 
@@ -72,7 +70,7 @@ class Admission:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._max_waiting, self._together, self._clock = max_waiting, together, clock
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: JobQueue[_Job] = JobQueue()
         self._unfinished = 0
         self.service_seconds = 0.0
         """Running mean of the time from begin to end, whether alone or together; 0 before the first."""
@@ -189,58 +187,39 @@ class Admission:
 
     def close(self) -> None:
         """Finish what runs; what waits is never begun."""
-        with suppress(Empty):
-            while job := self._jobs.get_nowait():
-                if self._takes_back(job):
-                    job.answer.cancel()
-        for _ in self._threads:
-            self._jobs.put(None)
+        for job in self._jobs.close():
+            self._unfinished -= 1
+            job.answer.cancel()
         for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
-        while self._work_off(self._jobs.get()):
+        while self._work_off(self._jobs.take()):
             pass
 
     def _work_off(self, first: _Job | None) -> bool:
         """Do a job, in a thread, with what is taken along; False says that no more will come.
 
-        Whoever waits for the next must not hold the last.
+        Whoever waits for the next must not hold the last. No more is taken than this thread's share, since the others would
+        wait for work.
         """
         if first is None:
             return False
-        for work, jobs in groupby(self._taken_with(first), key=lambda job: job.work):
-            self._do(work, list(jobs))
+        share = min(self._together - 1, len(self._jobs) // len(self._threads))
+        jobs = [first, *self._jobs.take_more(share)]
+        for work, together in groupby(jobs, key=lambda job: job.work):
+            self._do(work, list(together))
         return True
-
-    def _taken_with(self, first: _Job) -> list[_Job]:
-        """Return the first and what waits behind it: no more than this thread's share, since the others would wait for work."""
-        jobs = [first]
-        share = 1 + self._jobs.qsize() // len(self._threads)
-        while len(jobs) < min(self._together, share):
-            try:
-                job = self._jobs.get_nowait()
-            except Empty:
-                break
-            if job is None:  # the end: somebody must hear it
-                self._jobs.put(None)
-                break
-            jobs.append(job)
-        return jobs
 
     def _do(self, work: Callable[[Sequence[Any]], Sequence[Any]], jobs: Sequence[_Job]) -> None:
         begun = self._clock()
-        mine = [job for job in jobs if job.claim.acquire(blocking=False)]
-        if not mine:
-            return
-        late = [job for job in mine if job.waits and begun + self.service_seconds > job.deadline]
-        done = [job for job in mine if job not in late]
+        late = [job for job in jobs if job.waits and begun + self.service_seconds > job.deadline]
+        done = [job for job in jobs if job not in late] if late else jobs
         results = _results(work, [job.item for job in done]) if done else []
         worked = (begun, self._clock(), len(done)) if done else None
-        too_late = Unavailable("the answer would come after its deadline", retry_after_seconds=1)
-        finished = [*zip(done, results, strict=True), *((job, too_late) for job in late)]
+        finished = [*zip(done, results, strict=True), *((job, _too_late()) for job in late)]
         with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop = mine[0].answer.get_loop()
+            loop = jobs[0].answer.get_loop()
             loop.call_soon_threadsafe(self._finish, finished, begun, worked)
 
     def _finish(
@@ -269,8 +248,8 @@ class Admission:
         job.watcher = asyncio.ensure_future(_until_left())
 
     def _takes_back(self, job: _Job) -> bool:
-        """Say whether a job was taken back by this call, before a thread began it."""
-        is_mine = job.claim.acquire(blocking=False)
+        """Say whether a job was taken back, before a thread took it."""
+        is_mine = self._jobs.take_back(job)
         if is_mine:
             self._unfinished -= 1
         return is_mine
@@ -290,6 +269,10 @@ def _results(
         return work(items)
     except BaseException as raised:  # noqa: BLE001  (whoever waits hears it)
         return [raised] * len(items)
+
+
+def _too_late() -> Unavailable:
+    return Unavailable("the answer would come after its deadline", retry_after_seconds=1)
 
 
 def _mean(known: float, latest: float) -> float:

@@ -24,6 +24,9 @@ from services.inference.serving import Serving
 from services.inference.settings import InferenceSettings
 from shared.web import create_app
 
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
+"""More than what requests under way hold: else each wave of them is walked, and freed without the collector right after."""
+
 
 def build_app(
     settings: InferenceSettings,
@@ -49,6 +52,7 @@ def build_app(
         await generations.start()
         gc.collect()
         gc.freeze()  # else each full collection walks all that is kept: a pause that grows with it
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         seconds = settings.canary_seconds
         canary = asyncio.create_task(recall.watch(seconds=seconds)) if seconds else None
         yield

@@ -12,9 +12,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from shared.contracts.events import EventsResponse
+from shared.durations import LATENCY_BUCKETS_SECONDS
 from shared.events.record import stamp
 from shared.events.tally import Tallies
-from shared.telemetry import LATENCY_BUCKETS_SECONDS
 
 
 class EventMetrics:

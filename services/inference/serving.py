@@ -14,7 +14,6 @@ from services.inference.answer_cache import AnswerCache
 from services.inference.generations import Generations
 from services.inference.live_ads import LiveAds
 from services.inference.metrics import BundleCollector, ServedBundle
-from services.inference.retriever import STAGES
 from services.inference.settings import InferenceSettings
 from shared.errors import SkimError
 from shared.pool import BoundedPool
@@ -43,7 +42,7 @@ class Serving:
             together=settings.together,
         )
         self.cache = AnswerCache(settings.cache_bytes)
-        self.stages = StageMetrics("inference", STAGES, registry)
+        self.stages = StageMetrics("inference", registry)
         self.answers = Counter(
             "skim_inference_answers",
             "Answers by where they came from: search, or cache.",
@@ -51,12 +50,13 @@ class Serving:
             registry=registry,
         )
         self.searched, self.cached = (self.answers.labels(each) for each in ("search", "cache"))
-        self.refusals = Counter(
+        refusals = Counter(
             "skim_inference_refusals",
             "Queries that were not answered: full (or late), or left (the client did).",
             ["reason"],
             registry=registry,
         )
+        self.refused_full, self.refused_left = map(refusals.labels, ("full", "left"))
         waiting = Gauge("skim_inference_waiting", "Queries that wait.", registry=registry)
         waiting.set_function(lambda: self.admission.waiting)
         ads = Gauge("skim_inference_ads", "Ads that are served.", registry=registry)

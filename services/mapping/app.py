@@ -71,7 +71,7 @@ def build_app(settings: MappingSettings, load: Callable[[], ServedMapping]) -> F
     )
 
     metrics = MappingMetrics(app.state.registry)
-    stages = StageMetrics("mapping", ("queue", "map"), app.state.registry)
+    stages = StageMetrics("mapping", app.state.registry)
 
     @app.post("/v1/map", response_model=MapResponse, tags=["mapping"])
     async def map_queries(request: MapRequest) -> Response:

@@ -110,7 +110,7 @@ class LoopbackOnly:
         if not is_loopback(_name_of(host)):
             raise Forbidden("keys are off here: only requests to a loopback address are taken")
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin not in ("", f"http://{host}", f"https://{host}"):
+        if origin and origin not in (f"http://{host}", f"https://{host}"):
             raise Forbidden("keys are off here: no page of another site may ask")
 
 

@@ -8,9 +8,12 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from starlette.types import Scope
+from starlette.applications import Starlette
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import Unavailable
 from shared.telemetry import HttpMetrics
@@ -38,6 +41,18 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 class Service(FastAPI):
     """A FastAPI application whose OpenAPI document says which scope each route asks for."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI scope, past FastAPI's own telemetry: it walks all middleware for each request."""
+        await Starlette.__call__(self, scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return our middleware around the routes, without what FastAPI puts around it: errors, traces and limits are seen to."""
+        app: ASGIApp = AsyncExitStackMiddleware(self.router)
+        app = ExceptionMiddleware(app, handlers=self.exception_handlers)
+        for ours, args, kwargs in reversed(self.user_middleware):
+            app = ours(app, *args, **kwargs)
+        return app
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""

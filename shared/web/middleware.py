@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
-import uuid
 from collections.abc import Callable
 
 import structlog
@@ -18,6 +18,9 @@ from shared.web.problems import problem_of, unexpected
 _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{1,128}$")
 _METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 _PLAIN = b"identity"
+_REQUEST_IDS = random.Random()
+"""No secrets. The system's source of randomness lets go of the interpreter, which a thread of work then takes."""
+_REQUEST_ID_KEY = "skim.request_id"
 SECURITY_HEADERS = {
     b"cache-control": b"no-store",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
@@ -26,6 +29,12 @@ SECURITY_HEADERS = {
     b"x-content-type-options": b"nosniff",
 }
 """Of every answer that says nothing else itself."""
+_SECURITY_HEADERS = tuple(SECURITY_HEADERS.items())
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id of a request that came through `RequestContext`, else nothing."""
+    return str(scope.get(_REQUEST_ID_KEY, ""))
 
 
 class RequestContext:
@@ -44,9 +53,12 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"")
-        request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex.encode()
+        name = (
+            given.decode() if _REQUEST_ID.match(given) else f"{_REQUEST_IDS.getrandbits(128):032x}"
+        )
+        scope[_REQUEST_ID_KEY] = name
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        structlog.contextvars.bind_contextvars(request_id=name)
         started = time.perf_counter()
         status = 0
 
@@ -55,9 +67,9 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message.setdefault("headers", [])
-                given = {name for name, _ in headers}
-                headers += [each for each in SECURITY_HEADERS.items() if each[0] not in given]
-                headers.append((b"x-request-id", request_id))
+                said = dict(headers)
+                headers += [each for each in _SECURITY_HEADERS if each[0] not in said]
+                headers.append((b"x-request-id", name.encode()))
             await send(message)
 
         try:
@@ -69,8 +81,7 @@ class RequestContext:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.requests.labels(route, method, str(status or 500)).inc()
-            self._metrics.seconds.labels(route, method).observe(time.perf_counter() - started)
+            self._metrics.observe(route, method, status or 500, time.perf_counter() - started)
 
 
 class PlainBodies:
@@ -107,12 +118,10 @@ class BodyLimit:
         if scope["type"] != "http" or self._is_stream(scope):
             await self._app(scope, receive, send)
             return
-        refusal = problem_of(
-            TooLarge(f"the request body is larger than {self._max_body_bytes} bytes")
-        )
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._max_body_bytes:
-            await refusal(scope, receive, send)
+            error = TooLarge(f"the request body is larger than {self._max_body_bytes} bytes")
+            await problem_of(error)(scope, receive, send)
             return
         received = 0
 

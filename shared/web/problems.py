@@ -62,6 +62,7 @@ _TYPES: Mapping[type[SkimError], str] = {
     Unavailable: "unavailable",
     Damaged: "damaged",
 }
+_TITLES = {int(status): status.phrase for status in HTTPStatus}
 _PARAMETER = re.compile(r"\{[^}]*\}")
 _UNEXPECTED = "Something went wrong here; the log has the details."
 _CHALLENGES = ('Bearer realm="skim"', 'Basic realm="skim (any name, a key as the password)"')
@@ -79,10 +80,10 @@ def problem(
 ) -> Response:
     """Return a problem+json response; `kind` is the stable last part of its `type`."""
     return Response(
-        orjson.dumps({**_fields(status, kind, detail), **members}),
+        orjson.dumps(_fields(status, kind, detail) | members),
         status_code=int(status),
         media_type="application/problem+json",
-        headers=dict(headers or {}),
+        headers=headers,
     )
 
 
@@ -148,14 +149,19 @@ def fields_of(error: BaseException) -> dict[str, Any]:
 def _fields(status: int, kind: str, detail: str) -> dict[str, Any]:
     return {
         "type": f"urn:skim:problem:{kind}",
-        "title": HTTPStatus(status).phrase,
+        "title": _TITLES[int(status)],
         "status": int(status),
         "detail": detail,
     }
 
 
 def _status_and_kind(error: SkimError) -> tuple[HTTPStatus, str]:
-    known = next(kind for kind in type(error).__mro__ if kind in STATUS or kind is SkimError)
+    kind = type(error)
+    known = (
+        kind
+        if kind in STATUS
+        else next(each for each in kind.__mro__ if each in STATUS or each is SkimError)
+    )
     status = STATUS.get(known, HTTPStatus.INTERNAL_SERVER_ERROR)
     return status, _TYPES.get(known, "internal-error")
 

@@ -15,6 +15,7 @@ from shared.settings import CommonSettings
 from shared.telemetry import configure_logging
 from shared.web.access import LoopbackOnly, access_of, is_loopback
 from shared.web.tracing import trace
+from shared.web.whole_answers import WholeAnswers
 
 
 def serve(app: FastAPI, *, host: str, port: int, log_level: str) -> None:
@@ -61,6 +62,7 @@ class Server(uvicorn.Server):
                 # A stall must not end connections on which a request waits already (hnswlib reads a large index
                 # without letting go of the interpreter: 5 seconds for a million train queries).
                 timeout_keep_alive=75,
+                http=WholeAnswers,
                 ws="none",
                 proxy_headers=False,  # else whoever is on this machine may choose its address
                 server_header=False,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.telemetry import LATENCY_BUCKETS_SECONDS
+from shared.durations import LATENCY_BUCKETS_SECONDS
 from tests.support.registries import Described, registered, table
 
 README = (Path(__file__).parents[2] / "deploy/README.md").read_text()

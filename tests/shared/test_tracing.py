@@ -30,7 +30,7 @@ def exporter() -> Iterator[InMemorySpanExporter]:
 def client() -> TestClient:
     app = FastAPI()
     app.add_middleware(TraceRequests)
-    stages = StageMetrics("inference", ("encode", "search"), CollectorRegistry())
+    stages = StageMetrics("inference", CollectorRegistry())
 
     @app.get("/v1/ads")
     async def ads(query: str) -> dict[str, str]:

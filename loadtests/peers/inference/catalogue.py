@@ -23,6 +23,8 @@ from shared.errors import Damaged
 from shared.settings import CommonSettings
 
 _REAL_QUERIES = 300
+_NORMS = ("LayerNormalization", "SkipLayerNormalization")
+"""What a layer ends in: the latter where it is fused with the sum before it."""
 _HIDDEN_STATE = "last_hidden_state"
 """Output by which optimum knows it."""
 
@@ -69,7 +71,7 @@ def catalogue_folder(common: CommonSettings, ads: int) -> Path:
     def _make(folder: Path) -> None:
         real = list(islice(read_documents(documents), ads))
         shutil.copytree(encoder, folder / ENCODER)
-        _without_pooling(encoder, common.models / "sources", folder / HIDDEN)
+        without_pooling(encoder, common.models / "sources", folder / HIDDEN)
         model = SentenceEncoder(encoder, threads=0)
         made = (
             Document(id=f"between-{row}", title=f"between {row}") for row in range(len(real), ads)
@@ -87,21 +89,26 @@ def judging_queries(common: CommonSettings) -> list[str]:
     return [*DEFAULT, *asked[:: max(1, len(asked) // _REAL_QUERIES)]]
 
 
-def _without_pooling(encoder: Path, sources: Path, folder: Path) -> None:
+def without_pooling(encoder: Path, sources: Path, folder: Path) -> None:
     """Write the same graph up to its last hidden state, which is what infinity pools itself, beside its configuration."""
     card = read_card(encoder)
     shutil.copytree(sources / card.source, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     (folder / "onnx").mkdir()
     model = onnx.load(str(encoder / MODEL))
-    norms = [node for node in model.graph.node if node.op_type == "LayerNormalization"]
+    norms = [node for node in model.graph.node if node.op_type in _NORMS]
     if not norms:
-        raise Damaged(f"{encoder / MODEL}: no LayerNormalization, so no last hidden state")
+        raise Damaged(f"{encoder / MODEL}: no {' or '.join(_NORMS)}, so no last hidden state")
     hidden = norms[-1].output[0]
     for node in model.graph.node:
         for names in (node.input, node.output):
             names[:] = [_HIDDEN_STATE if name == hidden else name for name in names]
     inputs = [value.name for value in model.graph.input]
     whole, cut = folder / "whole.onnx", folder / "onnx" / "model_quantized.onnx"
+    model.graph.value_info.append(  # what a fused layer puts out is not inferred
+        onnx.helper.make_tensor_value_info(
+            _HIDDEN_STATE, onnx.TensorProto.FLOAT, ["batch", "length", card.dimensions]
+        )
+    )
     onnx.save(onnx.shape_inference.infer_shapes(model), str(whole))
     onnx.utils.extract_model(str(whole), str(cut), inputs, [_HIDDEN_STATE], check_model=False)
     whole.unlink()

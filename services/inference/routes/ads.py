@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter, Request, Response
-from structlog.contextvars import get_contextvars
 
 from services.inference.admission import ClientLeft
 from services.inference.retriever import explain
@@ -33,6 +32,7 @@ from shared.contracts.inference import (
     Filter,
 )
 from shared.errors import NotFound
+from shared.web.middleware import request_id_of
 from shared.web.openapi import schema_of
 
 _FILTER = {
@@ -66,7 +66,7 @@ def ads_router(serving: Serving, answering: Answering) -> APIRouter:
         asked = AdsParameters.model_construct(
             query=query, k=k, filter=filter, fields=fields, timeout_ms=timeout_ms
         )
-        name = str(get_contextvars().get("request_id", ""))
+        name = request_id_of(request.scope)
         try:
             return _response(await answering.one(asked, name, leaving(request.receive)))
         except ClientLeft:

@@ -14,13 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from services.inference.admission import ClientLeft
 from services.inference.event_desk import EventDesk
-from services.inference.exploration import Draw
-from services.inference.filters import conditions_of
+from services.inference.filters import Conditions, conditions_of
 from services.inference.retriever import Question, Ranking, ranking_of, vectors_of
 from services.inference.serving import Serving
 from services.inference.view import View
 from shared.contracts.base import QueryText
-from shared.contracts.inference import FILTER, MAX_K, AdsBatch, AdsQuery, Filter
+from shared.contracts.inference import FILTER, MAX_K, AdsBatch
 from shared.errors import InvalidInput, Unavailable
 
 Asked = Annotated[QueryText, Query(description="What the user typed.")]
@@ -89,13 +88,15 @@ class Answering:
         ads = serving.cache.get(view, key) if draw is None else None
         timing = "cache;desc=hit"
         if ads is None:
-            query = AdsQuery.model_construct(
-                query=asked.query,
-                k=asked.k,
-                filter=_filter_of(asked.filter),
-                fields=_names_of(asked.fields),
+            question = Question(
+                view,
+                asked.query,
+                asked.k,
+                _conditions_of(asked.filter),
+                _names_of(asked.fields),
+                draw,
             )
-            [(ads, timing)] = await self._ads_of(view, [query], asked.timeout_ms, has_left, draw)
+            ads, timing = await self._ads_of(question, asked.timeout_ms, has_left)
             if draw is None:
                 serving.cache.put(view, key, ads)
         else:
@@ -113,7 +114,19 @@ class Answering:
         """
         started = time.perf_counter()
         view = self._serving.generations.view()
-        answers = await self._ads_of(view, batch.queries, batch.timeout_ms, has_left)
+        questions = [
+            Question(
+                view,
+                each.query,
+                each.k,
+                None if each.filter is None else conditions_of(each.filter),
+                each.fields,
+            )
+            for each in batch.queries
+        ]
+        answers = await _together(
+            [self._ads_of(each, batch.timeout_ms, has_left) for each in questions]
+        )
         parts = [
             b'{"query":' + orjson.dumps(asked.query) + b',"ads":' + ads + b"}"
             for asked, (ads, _) in zip(batch.queries, answers, strict=True)
@@ -122,41 +135,23 @@ class Answering:
         return Answer(content + _took(started), answers[-1][1])
 
     async def _ads_of(
-        self,
-        view: View,
-        queries: Sequence[AdsQuery],
-        timeout_ms: int | None,
-        has_left: HasLeft,
-        draw: Draw | None = None,
-    ) -> list[tuple[bytes, str]]:
-        """Return the ads of each query as JSON, with its `Server-Timing`; the first that fails ends all.
-
-        With `draw` there is one query.
-        """
+        self, question: Question, timeout_ms: int | None, has_left: HasLeft
+    ) -> tuple[bytes, str]:
+        """Return the ads of a query as JSON, with its `Server-Timing`."""
         serving = self._serving
         seconds = (timeout_ms or serving.settings.timeout_ms) / 1000
-
-        async def _one(asked: AdsQuery) -> tuple[bytes, str]:
-            conditions = None if asked.filter is None else conditions_of(asked.filter)
-            waited, (ads, ranking) = await serving.admission.run_together(
-                seconds,
-                has_left,
-                answers_of,
-                Question(view, asked.query, asked.k, conditions, asked.fields, draw),
-            )
-            serving.searched.inc()
-            return ads, serving.stages.observe(queue=waited, **ranking.seconds)
-
         try:
-            if len(queries) == 1:
-                return [await _one(queries[0])]
-            return await _together([_one(asked) for asked in queries])
+            waited, (ads, ranking) = await serving.admission.run_together(
+                seconds, has_left, answers_of, question
+            )
         except Unavailable:
-            serving.refusals.labels("full").inc()
+            serving.refused_full.inc()
             raise
         except ClientLeft:
-            serving.refusals.labels("left").inc()
+            serving.refused_left.inc()
             raise
+        serving.searched.inc()
+        return ads, serving.stages.observe(queue=waited, **ranking.seconds)
 
 
 async def _together(works: Sequence[Coroutine[object, object, _Result]]) -> list[_Result]:
@@ -194,11 +189,11 @@ def _took(started: float) -> bytes:
     return b',"took_ms":%.3f}' % ((time.perf_counter() - started) * 1000)
 
 
-def _filter_of(text: str | None) -> Filter | None:
+def _conditions_of(text: str | None) -> Conditions | None:
     if text is None:
         return None
     try:
-        return FILTER.validate_json(text)
+        return conditions_of(FILTER.validate_json(text))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(["filter", *(str(part) for part in first["loc"])])

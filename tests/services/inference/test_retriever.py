@@ -101,6 +101,32 @@ def test_queries_of_one_encoder_and_length_are_encoded_together_and_answered_as_
         assert found[each.query + str(each.k)] == top(view, each.query, each.k).ads
 
 
+@pytest.mark.parametrize(
+    ("lengths", "calls"),
+    [
+        ([4, 3, 4, 3], [4]),  # two padded tokens cost less than a call
+        ([9, 3, 3], [2, 1]),  # twelve cost more
+        ([9, 3], [2]),
+        ([3, 3, 3, 5, 11], [4, 1]),
+    ],
+)
+def test_queries_are_padded_where_that_costs_less_than_another_call(
+    lengths: list[int], calls: list[int]
+) -> None:
+    class Counting(BagOfWordsEncoder):
+        rows: ClassVar[list[int]] = []
+
+        def forward(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+            self.rows.append(len(rows))
+            return super().forward(rows)
+
+    view = view_of(encoder=Counting())
+    asked = [Question(view, " ".join(["boat"] * length), 1) for length in lengths]
+
+    assert len({id(each) for each, *_ in vectors_of(asked)}) == len(lengths)
+    assert Counting.rows == calls
+
+
 def test_an_encoder_that_minds_company_gets_queries_one_by_one() -> None:
     class Minding(BagOfWordsEncoder):
         may_batch = False
