@@ -8,14 +8,20 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import settings
 
 from shared.store import RedisStore
 from shared.store.server import RedisServer
 
 
 def pytest_configure() -> None:
-    """Let numpy and torch compute in one thread: over models of kilobytes, threads do nothing but wait for each other."""
+    """Let numpy and torch compute in one thread: over models of kilobytes, threads do nothing but wait for each other.
+
+    No example has a time limit: a busy machine makes none wrong.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports them
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -178,7 +178,7 @@ DISPLACED = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(todo=steps)
 @example(todo=LATE_WORKER)
 @example(todo=CAME_AND_WENT)
@@ -194,7 +194,6 @@ def test_labels_end_as_a_fresh_mapping_gives_them(todo: list[Any]) -> None:
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(todo=steps)

@@ -92,7 +92,7 @@ def arrivals(draw: st.DrawFn) -> list[tuple[int, Ticket, int | None]]:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(arrivals(), st.integers(3, 6), st.integers(4, 20))
 def test_whatever_arrives_and_leaves_each_gets_what_it_gets_alone(
     plan: list[tuple[int, Ticket, int | None]], slots: int, prefill_tokens: int

@@ -56,7 +56,7 @@ def test_a_token_that_holds_a_line_end_counts_for_each_line_that_has_text_of_it(
     assert scores == [-4.0, -6.0, -10.0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(st.sampled_from("ab é語🎉\n\r\u2028"), max_size=30))
 def test_there_is_a_score_for_each_line_whatever_was_written(
     prompts: PromptTokenizer, text: str

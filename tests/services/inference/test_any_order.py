@@ -200,4 +200,4 @@ class Ads(RuleBasedStateMachine):
 
 
 TestAds = Ads.TestCase
-TestAds.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAds.settings = settings(max_examples=60, stateful_step_count=30)

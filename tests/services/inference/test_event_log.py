@@ -208,7 +208,7 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
     assert len(ids(tmp_path)) == 1_000
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.integers(3, 40))
 def test_nothing_answered_for_is_lost_to_kill_9(
     tmp_path_factory: pytest.TempPathFactory, appends: int

@@ -83,7 +83,7 @@ def test_what_a_condition_means(condition: object, value: object, is_so: bool) -
 
 
 @pytest.mark.parametrize("kind", ["flat", "flat_sq8", "hnsw", "hnsw_sq8"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_k_ads_are_given_whenever_k_match_and_they_are_the_best(
     kind: Kind, data: st.DataObject

@@ -103,7 +103,7 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestAnyOrder.settings = settings(max_examples=25, stateful_step_count=20)
 
 
 def test_what_is_put_is_found_by_the_next_search() -> None:

@@ -80,7 +80,7 @@ def test_a_query_without_truth_is_refused() -> None:
         measure(RANKED, sp.csr_array((2, 5), dtype=np.float32))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), queries=st.integers(1, 6), documents=st.integers(1, 12))
 def test_every_metric_agrees_with_the_plain_loop_and_stays_in_bounds(
     data: st.DataObject, queries: int, documents: int
@@ -163,7 +163,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert bootstrap(metric, seed=3) == bootstrap(metric, seed=3)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_trec_eval_agrees(seed: int) -> None:
     random = np.random.default_rng(seed)

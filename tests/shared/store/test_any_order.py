@@ -15,7 +15,6 @@ from tests.support.documents import revision_of
 
 ON_TWO_STORES = settings(
     max_examples=200,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -48,7 +47,6 @@ def agree(redis_client: redis.Redis, operations: list[tuple[Any, ...]]) -> None:
 
 @settings(
     max_examples=30,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(parts=st.lists(labels, min_size=1, max_size=4), data=st.data())

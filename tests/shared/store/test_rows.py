@@ -53,7 +53,6 @@ def _chunks(lines: list[bytes], size: int) -> Iterator[list[bytes]]:
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.augmentation import Counts, JobState
@@ -37,7 +37,6 @@ def test_what_is_accepted_can_be_read_back(store: Store) -> None:
     assert store.job(job.id) == job
 
 
-@settings(deadline=None)
 @given(metadata=st.dictionaries(st.text(max_size=9), metadata_value), text=st.text(max_size=9))
 def test_a_document_keeps_its_content_hash_when_it_is_stored_as_json(
     metadata: dict[str, MetadataValue], text: str

@@ -112,7 +112,7 @@ def test_the_cost_recorded_with_an_answer_overrules_what_was_reserved(path: Path
 Step = tuple[str, int, float]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     limits=st.tuples(st.integers(0, 12), st.integers(0, 100), st.floats(0, 5)),
     steps=st.lists(
