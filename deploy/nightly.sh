@@ -9,6 +9,7 @@ failed=()
 run() { printf '\033[1m%s\033[0m\n' "$*" >&2; "$@" || failed+=("$*"); }
 
 run deploy/demo.sh
+run command -v chromium # without it the browser tests are skipped
 run .venv/bin/pytest -m "slow or chaos or browser or gpu"
 
 export SKIM_HOME=.skim/demo
