@@ -53,9 +53,9 @@ def test_every_product_is_of_bytes(quantised: Path) -> None:
 def test_logits_stay_near_those_of_float32(
     exported: tuple[Path, GeneratorCard], quantised: Path
 ) -> None:
-    exact = _decoder(*exported).prefill(0, PROMPTS).copy()
+    exact = _decoder(*exported).prefill(0, PROMPTS).logits
 
-    coarse = _decoder(quantised, exported[1]).prefill(0, PROMPTS)
+    coarse = _decoder(quantised, exported[1]).prefill(0, PROMPTS).logits
 
     for wanted, found in zip(exact, coarse, strict=True):
         assert np.corrcoef(wanted, found)[0, 1] > 0.98
@@ -68,10 +68,11 @@ def test_a_row_is_the_same_to_the_last_bit_in_any_company(
     alone = []
     for prompt in PROMPTS:
         decoder.prefill(0, [prompt])
-        alone.append(decoder.decode(np.array([33]), np.array([len(prompt)])).copy())
+        alone.append(decoder.decode(np.array([33]), np.array([len(prompt)])).logits.copy())
     decoder.prefill(0, PROMPTS)
 
-    together = decoder.decode(np.full(4, 33), np.array([len(prompt) for prompt in PROMPTS]))
+    lengths = np.array([len(prompt) for prompt in PROMPTS])
+    together = decoder.decode(np.full(4, 33), lengths).logits
 
     assert (together == np.concatenate(alone)).all()
 
