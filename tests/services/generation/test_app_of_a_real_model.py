@@ -129,10 +129,12 @@ def test_slots_are_free_after_the_clients_left(tiny_slm: Path, tmp_path: Path) -
         for call in calls:
             call.leave()
         await asyncio.gather(*(call.task for call in calls))
-        await until(lambda: value(service.app, "slots_used") == 0)
+        # the step that emptied the slots may have seen some of the queue before it was cancelled
+        await until(
+            lambda: not any(value(service.app, n) for n in ("slots_used", "documents_waiting"))
+        )
 
         assert value(service.app, "documents_held") == 0
-        assert value(service.app, "documents_waiting") == 0
         assert value(service.app, "documents_total", outcome="cancelled") > 0
 
     service.run(check)
