@@ -61,6 +61,17 @@ def tiny_slm(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def tiny_slm_fp32(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the same in float32, which others are compared with."""
+    from services.training.distillation.export import ExportSettings, export_language_model
+
+    folder = tmp_path_factory.mktemp("slm-fp32") / "slm"
+    settings = ExportSettings(precision="fp32")
+    export_language_model(tiny_llama, folder, name="tiny", adapter="none", settings=settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     folder: Path = tmp_path_factory.mktemp("redis")
     with RedisServer(folder) as server:

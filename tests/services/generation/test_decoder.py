@@ -10,7 +10,6 @@ from services.generation.decoder import OnnxDecoder
 from services.generation.sampling import log_probabilities
 from services.training.distillation.export import ExportSettings, export_language_model
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
-from tests.support.tiny_models import write_language_model
 
 _OF_FP16 = 0.05
 PROMPTS = [[5, 9, 40], list(range(20, 60)), [7]]
@@ -18,9 +17,22 @@ PROMPTS = [[5, 9, 40], list(range(20, 60)), [7]]
 
 @pytest.fixture
 def decoder(tiny_slm: Path) -> OnnxDecoder:
-    card = GeneratorCard.model_validate_json((tiny_slm / GENERATOR_CARD).read_bytes())
+    return _decoder(tiny_slm)
+
+
+@pytest.fixture
+def for_a_gpu(tiny_llama: Path, tmp_path: Path) -> Path:
+    settings = ExportSettings("cuda", "fp16", candidates=7)
+    export_language_model(
+        tiny_llama, tmp_path / "slm", name="tiny", adapter="none", settings=settings
+    )
+    return tmp_path / "slm"
+
+
+def _decoder(slm: Path) -> OnnxDecoder:
+    card = GeneratorCard.model_validate_json((slm / GENERATOR_CARD).read_bytes())
     return OnnxDecoder(
-        tiny_slm / "model.onnx", rows=5, capacity=64, head_size=card.head_size, threads=1
+        slm / "model.onnx", rows=5, capacity=64, head_size=card.head_size, threads=1
     )
 
 
@@ -75,9 +87,10 @@ def test_what_a_row_held_before_leaves_no_trace(decoder: OnnxDecoder) -> None:
     assert (again == fresh).all()
 
 
-def test_a_graph_for_a_gpu_gives_the_likeliest_tokens_of_the_whole_graph(tmp_path: Path) -> None:
-    whole = _exported(tmp_path, ExportSettings("cpu", "fp32"))
-    best = _exported(tmp_path, ExportSettings("cuda", "fp16", candidates=7))
+def test_a_graph_for_a_gpu_gives_the_likeliest_tokens_of_the_whole_graph(
+    tiny_slm_fp32: Path, for_a_gpu: Path
+) -> None:
+    whole, best = _decoder(tiny_slm_fp32), _decoder(for_a_gpu)
     every, few = whole.prefill(0, PROMPTS), best.prefill(0, PROMPTS)
 
     assert (whole.candidates, best.candidates) == (0, 7)
@@ -95,8 +108,8 @@ def test_a_graph_for_a_gpu_gives_the_likeliest_tokens_of_the_whole_graph(tmp_pat
 
 
 @pytest.mark.gpu
-def test_cuda_holds_and_copies_rows_as_the_host_does(tmp_path: Path) -> None:
-    decoder = _exported(tmp_path, ExportSettings("cuda", "fp16"))
+def test_cuda_holds_and_copies_rows_as_the_host_does(for_a_gpu: Path) -> None:
+    decoder = _decoder(for_a_gpu)
     longer = decoder.prefill(0, [[*PROMPTS[1], 33]]).logits.copy()
     decoder.prefill(2, [PROMPTS[1]])
     decoder.copy_row(2, 0, len(PROMPTS[1]))
@@ -104,12 +117,3 @@ def test_cuda_holds_and_copies_rows_as_the_host_does(tmp_path: Path) -> None:
     found = decoder.decode(np.array([33]), np.array([len(PROMPTS[1])]))
 
     np.testing.assert_allclose(found.logits, longer, atol=_OF_FP16)
-
-
-def _exported(folder: Path, settings: ExportSettings) -> OnnxDecoder:
-    """Return a decoder of the tiny model exported so; its weights are the same each time."""
-    source, target = folder / "source", folder / settings.device
-    if not source.exists():
-        write_language_model(source)
-    card = export_language_model(source, target, name="tiny", adapter="none", settings=settings)
-    return OnnxDecoder(target / "model.onnx", rows=5, capacity=64, head_size=card.head_size)

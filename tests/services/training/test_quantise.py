@@ -8,32 +8,21 @@ import onnx
 import pytest
 
 from services.generation.decoder import OnnxDecoder
-from services.training.distillation.export import ExportSettings, export_language_model
 from services.training.quantise import quantise
-from shared.contracts.generator import GeneratorCard
-from tests.support.tiny_models import write_language_model
+from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
 
 PROMPTS = [[5, 9, 40], list(range(20, 60)), [7], [100, 101, 102]]
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GeneratorCard]:
-    root = tmp_path_factory.mktemp("model")
-    source = write_language_model(root / "source")
-    card = export_language_model(
-        source, root / "slm", name="t", adapter="none", settings=ExportSettings("cpu", "fp32")
-    )
-    return root / "slm", card
-
-
 @pytest.fixture
-def quantised(exported: tuple[Path, GeneratorCard], tmp_path: Path) -> Path:
-    shutil.copytree(exported[0], tmp_path / "slm")
+def quantised(tiny_slm_fp32: Path, tmp_path: Path) -> Path:
+    shutil.copytree(tiny_slm_fp32, tmp_path / "slm")
     quantise(tmp_path / "slm" / "model.onnx")
     return tmp_path / "slm"
 
 
-def _decoder(folder: Path, card: GeneratorCard) -> OnnxDecoder:
+def _decoder(folder: Path) -> OnnxDecoder:
+    card = GeneratorCard.model_validate_json((folder / GENERATOR_CARD).read_bytes())
     return OnnxDecoder(
         folder / "model.onnx", rows=6, capacity=64, head_size=card.head_size, threads=1
     )
@@ -50,21 +39,19 @@ def test_every_product_is_of_bytes(quantised: Path) -> None:
     assert largest == 63  # two products of 255 x 63 are the most that AVX2 adds in 16 bits
 
 
-def test_logits_stay_near_those_of_float32(
-    exported: tuple[Path, GeneratorCard], quantised: Path
-) -> None:
-    exact = _decoder(*exported).prefill(0, PROMPTS).logits
+def test_logits_stay_near_those_of_float32(tiny_slm_fp32: Path, quantised: Path) -> None:
+    exact = _decoder(tiny_slm_fp32).prefill(0, PROMPTS).logits
 
-    coarse = _decoder(quantised, exported[1]).prefill(0, PROMPTS).logits
+    coarse = _decoder(quantised).prefill(0, PROMPTS).logits
 
     for wanted, found in zip(exact, coarse, strict=True):
         assert np.corrcoef(wanted, found)[0, 1] > 0.98
 
 
 def test_a_row_is_the_same_to_the_last_bit_in_any_company(
-    exported: tuple[Path, GeneratorCard], quantised: Path
+    tiny_slm_fp32: Path, quantised: Path
 ) -> None:
-    decoder = _decoder(quantised, exported[1])
+    decoder = _decoder(quantised)
     alone = []
     for prompt in PROMPTS:
         decoder.prefill(0, [prompt])
@@ -78,9 +65,9 @@ def test_a_row_is_the_same_to_the_last_bit_in_any_company(
 
 
 def test_the_same_graph_gives_the_same_files(
-    exported: tuple[Path, GeneratorCard], quantised: Path, tmp_path: Path
+    tiny_slm_fp32: Path, quantised: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(exported[0], tmp_path / "again")
+    shutil.copytree(tiny_slm_fp32, tmp_path / "again")
     quantise(tmp_path / "again" / "model.onnx")
 
     for name in ("model.onnx", "model.onnx.data"):
