@@ -32,7 +32,7 @@ from shared.contracts.generation import (
     GenerateResponse,
     GenerationInfo,
 )
-from shared.errors import Damaged, SkimError, Unavailable
+from shared.errors import Damaged, InvalidInput, SkimError, Unavailable
 from shared.prompt import PromptTokenizer
 from shared.served import Served
 from shared.settings import CommonSettings
@@ -161,6 +161,9 @@ def load_generator(
         settings: how it is run.
         prompts: makes its prompts; as served if absent.
         on_step: called after each step of the decoder, from its thread.
+
+    Raises:
+        InvalidInput: the settings ask for what this model cannot do.
     """
     model = LanguageModel(
         folder,
@@ -169,6 +172,14 @@ def load_generator(
         context_tokens=settings.context_tokens,
         on_step=on_step,
     )
+    sampling = Sampling(
+        settings.temperature, settings.top_k, settings.max_new_tokens, settings.top_p
+    )
+    try:
+        model.check(sampling)
+    except InvalidInput:
+        model.close()
+        raise
     prompts = prompts or PromptTokenizer(
         folder / "tokenizer.json",
         end_token=model.card.end_token,
@@ -177,7 +188,7 @@ def load_generator(
     return QueryGenerator(
         model,
         prompts,
-        Sampling(settings.temperature, settings.top_k, settings.max_new_tokens, settings.top_p),
+        sampling,
         samples=settings.samples,
         max_queries=settings.max_queries,
     )

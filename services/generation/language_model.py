@@ -95,6 +95,20 @@ class LanguageModel:
         """Stop decoding; whoever still waits is told `Unavailable`."""
         self._loop.close()
 
+    def check(self, sampling: Sampling) -> None:
+        """Refuse what this model cannot do.
+
+        Raises:
+            InvalidInput: a draw among more tokens than the model gives.
+        """
+        if not self._candidates or not sampling.temperature:
+            return
+        if not 0 < sampling.top_k <= self._candidates:
+            raise InvalidInput(
+                f"top_k is {sampling.top_k}, expected 1 to {self._candidates} (SKIM_GENERATION_TOP_K): a model made "
+                "for a GPU gives no more of its likeliest tokens"
+            )
+
     def submit(
         self,
         prompt: Sequence[int],
@@ -137,12 +151,7 @@ class LanguageModel:
             raise InvalidInput("a prompt and its stop strings may not be empty")
         if not 1 <= samples <= self.slots:
             raise InvalidInput(f"samples is {samples}, expected 1 to {self.slots} (the slots)")
-        is_drawn_of_few = 0 < sampling.top_k <= self._candidates or not sampling.temperature
-        if self._candidates and not is_drawn_of_few:
-            raise InvalidInput(
-                f"top_k is {sampling.top_k}, expected 1 to {self._candidates}: a model made for a GPU gives "
-                "no more of its likeliest tokens"
-            )
+        self.check(sampling)
         if len(prompt) + sampling.max_new_tokens > self.context_tokens:
             raise TooLarge(
                 f"a prompt of {len(prompt)} tokens and a completion of up to "

@@ -7,26 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from services.generation.decoder import OnnxDecoder
-from services.generation.sampling import log_probabilities
-from services.training.distillation.export import ExportSettings, export_language_model
 from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
 
-_OF_FP16 = 0.05
 PROMPTS = [[5, 9, 40], list(range(20, 60)), [7]]
 
 
 @pytest.fixture
 def decoder(tiny_slm: Path) -> OnnxDecoder:
     return _decoder(tiny_slm)
-
-
-@pytest.fixture
-def for_a_gpu(tiny_llama: Path, tmp_path: Path) -> Path:
-    settings = ExportSettings("cuda", "fp16", candidates=7)
-    export_language_model(
-        tiny_llama, tmp_path / "slm", name="tiny", adapter="none", settings=settings
-    )
-    return tmp_path / "slm"
 
 
 def _decoder(slm: Path) -> OnnxDecoder:
@@ -85,35 +73,3 @@ def test_what_a_row_held_before_leaves_no_trace(decoder: OnnxDecoder) -> None:
     again = decoder.prefill(0, [PROMPTS[0]]).logits
 
     assert (again == fresh).all()
-
-
-def test_a_graph_for_a_gpu_gives_the_likeliest_tokens_of_the_whole_graph(
-    tiny_slm_fp32: Path, for_a_gpu: Path
-) -> None:
-    whole, best = _decoder(tiny_slm_fp32), _decoder(for_a_gpu)
-    every, few = whole.prefill(0, PROMPTS), best.prefill(0, PROMPTS)
-
-    assert (whole.candidates, best.candidates) == (0, 7)
-    assert few.tokens is not None
-    chosen = np.take_along_axis(every.logits, few.tokens, axis=1)
-    best_logits = -np.sort(-every.logits, axis=1)[:, :7]
-    np.testing.assert_allclose(chosen, best_logits, atol=_OF_FP16)
-    np.testing.assert_allclose(few.logits, best_logits, atol=_OF_FP16)
-    first = np.zeros(len(PROMPTS), dtype=np.int64)
-    np.testing.assert_allclose(
-        log_probabilities(few, first),
-        log_probabilities(every, every.logits.argmax(axis=1)),
-        atol=_OF_FP16,
-    )
-
-
-@pytest.mark.gpu
-def test_cuda_holds_and_copies_rows_as_the_host_does(for_a_gpu: Path) -> None:
-    decoder = _decoder(for_a_gpu)
-    longer = decoder.prefill(0, [[*PROMPTS[1], 33]]).logits.copy()
-    decoder.prefill(2, [PROMPTS[1]])
-    decoder.copy_row(2, 0, len(PROMPTS[1]))
-
-    found = decoder.decode(np.array([33]), np.array([len(PROMPTS[1])]))
-
-    np.testing.assert_allclose(found.logits, longer, atol=_OF_FP16)
