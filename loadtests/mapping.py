@@ -34,7 +34,7 @@ from services.mapping.index_files import load_index, next_version, save_index
 from services.mapping.mapper import QueryMapper, preset_of
 from services.mapping.recall import recall_above_tau
 from services.mapping.segmented_graph import ROWS_PER_SEGMENT
-from services.mapping.settings import MappingSettings
+from services.mapping.settings import HUGE_PAGES, MappingSettings
 from services.mapping.train_query_index import DEFAULT_PARAMETERS, TrainQueryIndex
 from shared.contracts.mapping import MapDocument
 from shared.dataset import Query
@@ -42,7 +42,7 @@ from shared.encoder import SentenceEncoder
 from shared.errors import SkimError
 from shared.settings import CommonSettings
 
-_NEIGHBOURS, _TURNS, _LOOKED_FROM = 10, 5, 500
+_NEIGHBOURS, _TURNS, _LOOKED_FROM = 10, 5, 2_000
 _THREADS = os.cpu_count() or 1
 
 
@@ -68,6 +68,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
+    if not HUGE_PAGES.keys() & os.environ.keys():  # as `skim up` starts the service
+        here = [sys.executable, "-m", "loadtests.mapping", *sys.argv[1:]]
+        os.execve(sys.executable, here, {**os.environ, **HUGE_PAGES})  # noqa: S606
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
         try:

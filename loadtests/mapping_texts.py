@@ -16,7 +16,7 @@ from services.cli.models import SHIPPED
 from shared.contracts.mapping import MapDocument
 from shared.encoder import SentenceEncoder
 
-_ASKED, _BASE, _TUNING = 2_000, 20_000, 500
+_ASKED, _BASE, _TUNING = 2_000, 20_000, 2_000
 Vectors = NDArray[np.float32]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from services.cli.supervisor import Component
 from services.dashboard.settings import DashboardSettings
 from services.generation.settings import GenerationSettings
 from services.inference.settings import InferenceSettings
-from services.mapping.settings import MappingSettings
+from services.mapping.settings import HUGE_PAGES, MappingSettings
 from shared.clients import ServiceClient
 from shared.errors import Conflict, InvalidInput, Unavailable
 from shared.settings import CommonSettings, ServerSettings
@@ -34,13 +35,14 @@ def suite_components(common: CommonSettings) -> list[Component]:
     home = {"SKIM_HOME": str(common.home.resolve())}
     if not asks_for_keys(common):
         home["SKIM_AUTH"] = "off"
+    huge_pages = {} if HUGE_PAGES.keys() & os.environ.keys() else HUGE_PAGES
     augmentation = AugmentationSettings()
     # Documents become ads by themselves, unless the operator says otherwise.
     ads = {"SKIM_AUGMENTATION_ADS_URL": augmentation.ads_url or common.inference_url}
     parts = [
         _redis(common),
         _service("generation", common.generation_url, GenerationSettings(), home),
-        _service("mapping", common.mapping_url, MappingSettings(), home),
+        _service("mapping", common.mapping_url, MappingSettings(), {**huge_pages, **home}),
         _service("augmentation", common.augmentation_url, augmentation, {**home, **ads}),
         _service("inference", common.inference_url, InferenceSettings(), home),
         _service("dashboard", common.dashboard_url, DashboardSettings(), home),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from services.mapping.build_parts import BuildParts
 from services.mapping.index_files import next_version, read_manifest, save_index
-from services.mapping.recall import ENOUGH_RECALL, SAMPLE, beside, widen
+from services.mapping.recall import ENOUGH_RECALL, NARROWEST_EF, SAMPLE, beside, widen
 from services.mapping.segmented_graph import HnswParameters
 from services.mapping.train_query_checks import check_split
 from services.mapping.train_query_index import (
@@ -108,6 +108,7 @@ def build_graph(
             vectors,
             encoder=encoder,
             parameters=parameters,
+            ef=NARROWEST_EF,
             version=version,
             progress=progress,
             kept=parts,

@@ -9,6 +9,10 @@ from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServerSettings
 
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Environment a process that searches an index is started with: a search reads the graph here and there, and looks up
+fewer pages (a sixth of its time at 100,000 train queries). glibc reads it as the process starts, others pass over it."""
+
 
 class MappingSettings(ServerSettings):
     """How synthetic queries are mapped, and how the index is built."""

@@ -8,7 +8,7 @@ from loadtests.vectors import clustered
 def test_what_a_build_tunes_by_is_neither_asked_nor_in_the_train_queries() -> None:
     asked, base, tuning = map(set, texts()[:3])
 
-    assert (len(asked), len(base), len(tuning)) == (2_000, 20_000, 500)
+    assert (len(asked), len(base), len(tuning)) == (2_000, 20_000, 2_000)
     assert not asked & base
     assert not tuning & (asked | base)
 
