@@ -10,7 +10,10 @@ from services.training.distillation.clicks_teacher import click_examples
 from services.training.distillation.sft import FineTuneSettings
 from services.training.distillation.students import SETTINGS
 from services.training.distillation.teacher_data import Example
+from services.training.distillation.wording import in_words_of_the_log
 from shared.dataset import Dataset
+from shared.encoder import SentenceEncoder
+from shared.settings import CommonSettings
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,32 @@ def _shuffled(answers: list[Example], pages: list[Example], dataset: Dataset) ->
     ]
 
 
+def _in_words(examples: list[Example], dataset: Dataset) -> list[Example]:
+    encoder = SentenceEncoder(CommonSettings().models / "encoder")
+    queries = dataset.queries_of("train")
+    return in_words_of_the_log(examples, queries, encoder, min_similarity=_SAME)
+
+
+def _snapped(answers: list[Example], pages: list[Example], dataset: Dataset) -> list[Example]:
+    """The teacher's answers in the words of train queries."""
+    return [*_in_words(answers, dataset), *pages, *click_examples(dataset)]
+
+
+def _snapped_more(answers: list[Example], pages: list[Example], dataset: Dataset) -> list[Example]:
+    return [*_in_words(answers, dataset), *pages, *click_examples(dataset, min_queries=1)]
+
+
+def _mapped_first(answers: list[Example], pages: list[Example], dataset: Dataset) -> list[Example]:
+    """The same, those that are train queries before those that are not."""
+    known = {query.text for query in dataset.queries_of("train")}
+    return [
+        Example(e.document, sorted(e.queries, key=lambda text: text not in known))
+        for e in _in_words(answers, dataset)
+    ] + [*pages, *click_examples(dataset)]
+
+
+_SAME = 0.9
+"""Cosine from which an answer is a train query in other words."""
 _FIRST = replace(SETTINGS, batch_size=16, rows_at_once=16, epochs=1)
 _TWICE = SETTINGS
 RECIPES: dict[str, Recipe] = {
@@ -77,6 +106,10 @@ RECIPES: dict[str, Recipe] = {
     "both_2": Recipe(_both, _TWICE),
     "merged_2": Recipe(_merged, _TWICE),
     "shuffled": Recipe(_shuffled, replace(_TWICE, epochs=1)),
+    "snapped_2": Recipe(_snapped, _TWICE),
+    "snapped_3": Recipe(_snapped, replace(_TWICE, epochs=3, patience=3, dropout=0.05)),
+    "snapped_more_2": Recipe(_snapped_more, _TWICE),
+    "mapped_first_2": Recipe(_mapped_first, _TWICE),
     "teacher_2": Recipe(_answers_only, _TWICE),
     "titles_2": Recipe(
         lambda answers, pages, dataset: answers, replace(_TWICE, reads_metadata=False)
