@@ -93,7 +93,8 @@ def measure(
     """Return the figures for an index of so many train queries, which `folder` keeps."""
     encoder = SentenceEncoder(common.models / "encoder")
     chosen = texts()
-    asked_vectors, base_vectors = encoded(encoder, chosen.asked), encoded(encoder, chosen.base)
+    asked = chosen.asked_texts
+    asked_vectors, base_vectors = encoded(encoder, asked), encoded(encoder, chosen.base)
     vectors = like(base_vectors, rows)
     looks = encoded(encoder, chosen.tuning)
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,11 +116,11 @@ def measure(
         ),
         "search_us_p50": round(_search_median(index, asked_vectors) * 1e6),
     }
-    sent = requests(chosen.asked, chosen.per_document)
-    figures["queries_per_request"] = sum(len(each.queries) for each in sent[0])
+    sent = requests(chosen.asked)
+    figures["queries_per_request"] = round(len(asked) / len(sent))
     figures |= _turns(common, encoder, index, sent, vectors, with_peer=with_peer)
     del index
-    figures |= swap(common, folder, chosen.asked)
+    figures |= swap(common, folder, asked)
     figures["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return figures
 

@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="of an index")
     options = parser.parse_args()
-    print(json.dumps(swap(CommonSettings(), options.folder, texts().asked)))
+    print(json.dumps(swap(CommonSettings(), options.folder, texts().asked_texts)))
 
 
 def swap(common: CommonSettings, folder: Path, asked: Sequence[str]) -> dict[str, results.Value]:

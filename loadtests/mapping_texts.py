@@ -21,38 +21,43 @@ Vectors = NDArray[np.float32]
 
 
 class Texts(NamedTuple):
-    """Three disjoint parts of what the SLM wrote, and how much that is."""
+    """Three parts of what the SLM wrote, which share no text."""
 
-    asked: list[str]
-    """These are mapped and measured."""
+    asked: list[MapDocument]
+    """These are mapped and measured: documents with their own queries, 2,000 in all, each text once."""
     base: list[str]
     """Of their vectors the train queries' are made."""
     tuning: list[str]
     """By these a build finds how widely to search."""
-    per_document: int
-    """As many as it wrote for a document, on average."""
+
+    @property
+    def asked_texts(self) -> list[str]:
+        """Return what is asked, in order."""
+        return [text for document in self.asked for text in document.queries]
 
 
 def texts() -> Texts:
     """Return the same parts each time."""
+    random = np.random.default_rng(0)
     written = list(read_synthetic_queries(SHIPPED / "synthetic_queries.jsonl.xz"))
-    known = sorted({text for row in written for text in row.queries})
-    order = np.random.default_rng(0).permutation(len(known))
-    chosen = [known[position] for position in order[: _ASKED + _BASE + _TUNING]]
-    return Texts(
-        chosen[:_ASKED],
-        chosen[_ASKED : _ASKED + _BASE],
-        chosen[_ASKED + _BASE :],
-        round(sum(len(row.queries) for row in written) / len(written)),
-    )
+    asked: list[MapDocument] = []
+    seen: dict[str, None] = {}
+    for position in random.permutation(len(written)):
+        row = written[position]
+        own = [text for text in row.queries if text not in seen][: _ASKED - len(seen)]
+        if own:
+            asked.append(MapDocument(document_id=row.document_id, queries=own))
+            seen |= dict.fromkeys(own)
+        if len(seen) == _ASKED:
+            break
+    others = sorted({text for row in written for text in row.queries} - seen.keys())
+    order = random.permutation(len(others))
+    chosen = [others[position] for position in order[: _BASE + _TUNING]]
+    return Texts(asked, chosen[:_BASE], chosen[_BASE:])
 
 
-def requests(asked: Sequence[str], per_document: int) -> list[list[MapDocument]]:
-    """Return the texts as a worker sends them: so many a document, as many documents as a task has."""
-    documents = [
-        MapDocument(document_id=f"d{start}", queries=list(asked[start : start + per_document]))
-        for start in range(0, len(asked), per_document)
-    ]
+def requests(documents: Sequence[MapDocument]) -> list[Sequence[MapDocument]]:
+    """Return the documents as a worker sends them: as many at once as a task has."""
     size = AugmentationSettings().batch_size
     return [documents[start : start + size] for start in range(0, len(documents), size)]
 

@@ -14,7 +14,7 @@ _AIM = 0.995
 """What a search is widened to: a sample says it within some thousandths, and other texts must find .99 as well."""
 NARROWEST_EF = 64
 """Where the widening begins."""
-_WIDER, _LARGEST_EF = 1.25, 1_024
+_WIDER, _LARGEST_EF = 1.1, 1_024
 _NEIGHBOURS, _TAU = 10, 0.6
 
 

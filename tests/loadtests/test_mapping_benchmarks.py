@@ -3,24 +3,33 @@ import numpy as np
 from loadtests.mapping_texts import like, requests, texts
 from loadtests.mapping_views import rows
 from loadtests.vectors import clustered
+from services.cli.generate import read_synthetic_queries
+from services.cli.models import SHIPPED
+
+WRITTEN = SHIPPED / "synthetic_queries.jsonl.xz"
 
 
 def test_what_a_build_tunes_by_is_neither_asked_nor_in_the_train_queries() -> None:
-    asked, base, tuning = map(set, texts()[:3])
+    chosen = texts()
+    asked, base, tuning = map(set, (chosen.asked_texts, chosen.base, chosen.tuning))
 
     assert (len(asked), len(base), len(tuning)) == (2_000, 20_000, 2_000)
     assert not asked & base
     assert not tuning & (asked | base)
 
 
-def test_texts_are_asked_once_each_in_requests_as_large_as_a_workers() -> None:
-    asked = [f"text {number}" for number in range(1_000)]
+def test_documents_ask_by_their_own_queries_each_text_once_in_requests_as_a_worker_sends_them() -> (
+    None
+):
+    chosen = texts()
+    written = {row.document_id: set(row.queries) for row in read_synthetic_queries(WRITTEN)}
 
-    sent = requests(asked, 13)
+    sent = requests(chosen.asked)
 
-    assert [text for each in sent for document in each for text in document.queries] == asked
-    assert [len(each) for each in sent] == [16, 16, 16, 16, 13]
-    assert {len(document.queries) for document in sent[0]} == {13}
+    assert [document for each in sent for document in each] == chosen.asked
+    assert {len(each) for each in sent[:-1]} == {16}
+    assert all(set(document.queries) <= written[document.document_id] for document in chosen.asked)
+    assert len(chosen.asked_texts) == len(set(chosen.asked_texts))
 
 
 def test_made_vectors_are_of_unit_length_and_hardly_ever_those_they_are_made_of() -> None:
