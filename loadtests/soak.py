@@ -2,7 +2,8 @@
 
 The real service answers queries while ads are put, patched and deleted and bundles are switched and rolled back, all the
 time, and places of answers are drawn at random. Every answer is judged by an oracle that knows what may be returned at its
-version, and how probable a drawn ad was; the process's memory is read after a quarter of the time and at the end.
+version, and how probable a drawn ad was; what was shown and clicked is posted, some of it twice, and must lie in the event files once; the
+process's memory is read after a quarter of the time and at the end.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import httpx
 
 from loadtests import results
 from loadtests.ads_oracle import Ad, AdsOracle
+from loadtests.events_oracle import EventsOracle
 from loadtests.inference import rss_mb
 from loadtests.queries import DEFAULT
 from loadtests.service import running
@@ -39,6 +41,7 @@ _READERS, _PAUSE_SECONDS = 2, 0.01
 _SWITCH_EVERY = 60
 """Changes between two switches."""
 _SHOWN = 5
+_ANSWERS_AN_EVENT, _EVENTS_A_RETRY = 5, 10
 _SETTINGS = {
     "SKIM_INFERENCE_RECENT_ADS": "100",
     "SKIM_INFERENCE_DEAD_POSITIONS": "300",
@@ -59,6 +62,7 @@ class Soak:
     def __init__(self, address: tuple[str, int], oracle: AdsOracle) -> None:
         self._url = f"http://{address[0]}:{address[1]}"
         self.oracle = oracle
+        self.events = EventsOracle()
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
         self._answers: deque[tuple[Mapping[str, Any], int, int, str | None]] = deque()
@@ -98,14 +102,33 @@ class Soak:
                 try:
                     answer = client.get("/v1/ads", params=params)
                 except httpx.HTTPError as error:
-                    self._fail(f"a query failed: {error!r}")
+                    self.fail(f"a query failed: {error!r}")
                     continue
                 if answer.status_code == 200:
                     self._answers.append((answer.json(), k, at_least, color))
+                    if chooser.randrange(_ANSWERS_AN_EVENT) == 0:
+                        self._tell(client, answer.json(), chooser)
                 elif answer.status_code == 503:
                     self.counts["refused"] += 1
                 else:
-                    self._fail(f"a query failed: {answer.text}")
+                    self.fail(f"a query failed: {answer.text}")
+
+    def _tell(
+        self, client: httpx.Client, answer: Mapping[str, Any], chooser: random.Random
+    ) -> None:
+        """Post what an answer showed, now and then twice."""
+        with self._noting:
+            events = self.events.events_of(answer, chooser)
+        for _ in range(1 + (chooser.randrange(_EVENTS_A_RETRY) == 0)):
+            try:
+                told = client.post("/v1/events", json=events).raise_for_status().json()
+            except httpx.HTTPError as error:
+                self.fail(f"events failed: {error!r}")
+                return
+            with self._noting:
+                self.events.note(told)
+            for reason in self.events.rejected(told):
+                self.fail(reason)
 
     def _write(self) -> None:
         chooser = random.Random(99)
@@ -119,7 +142,7 @@ class Soak:
                     else:
                         self._change(client, chooser)
                 except httpx.HTTPError as error:
-                    self._fail(f"a change failed: {error!r}")
+                    self.fail(f"a change failed: {error!r}")
 
     def _switch(self, client: httpx.Client, chooser: random.Random) -> None:
         path = chooser.choice(
@@ -162,9 +185,10 @@ class Soak:
                 self.counts["answers"] += 1
                 self.counts["drawn"] += sum("slot" in each for each in answer["ads"])
                 if fault is not None:
-                    self._fail(fault)
+                    self.fail(fault)
 
-    def _fail(self, fault: str) -> None:
+    def fail(self, fault: str) -> None:
+        """Count something that must not be."""
         self.counts["wrong"] += 1
         if len(self.faults) < _SHOWN:
             self.faults.append(fault)
@@ -232,10 +256,13 @@ def measure(seconds: float) -> tuple[dict[str, str | int | float | None], Sequen
                 if early is None and share >= 0.25:
                     early = rss_mb(address)
             late = rss_mb(address)
+        for fault in soak.events.faults(home / "events"):
+            soak.fail(fault)
         journal = (home / "ads" / "journal.bin").stat().st_size
     names = ("answers", "drawn", "wrong", "refused", "changes", "switches")
     figures: dict[str, str | int | float | None] = {name: soak.counts[name] for name in names}
     figures |= {
+        "events": len(soak.events.accepted),
         "seconds": round(seconds),
         "rss_mb_after_a_quarter": early,
         "rss_mb": late,
