@@ -80,19 +80,6 @@ def _snapped(answers: list[Example], pages: list[Example], dataset: Dataset) -> 
     return [*_in_words(answers, dataset), *pages, *click_examples(dataset)]
 
 
-def _snapped_more(answers: list[Example], pages: list[Example], dataset: Dataset) -> list[Example]:
-    return [*_in_words(answers, dataset), *pages, *click_examples(dataset, min_queries=1)]
-
-
-def _mapped_first(answers: list[Example], pages: list[Example], dataset: Dataset) -> list[Example]:
-    """The same, those that are train queries before those that are not."""
-    known = {query.text for query in dataset.queries_of("train")}
-    return [
-        Example(e.document, sorted(e.queries, key=lambda text: text not in known))
-        for e in _in_words(answers, dataset)
-    ] + [*pages, *click_examples(dataset)]
-
-
 _SAME = 0.9
 """Cosine from which an answer is a train query in other words."""
 _FIRST = replace(SETTINGS, batch_size=16, rows_at_once=16, epochs=1)
@@ -107,9 +94,6 @@ RECIPES: dict[str, Recipe] = {
     "merged_2": Recipe(_merged, _TWICE),
     "shuffled": Recipe(_shuffled, replace(_TWICE, epochs=1)),
     "snapped_2": Recipe(_snapped, _TWICE),
-    "snapped_3": Recipe(_snapped, replace(_TWICE, epochs=3, patience=3, dropout=0.05)),
-    "snapped_more_2": Recipe(_snapped_more, _TWICE),
-    "mapped_first_2": Recipe(_mapped_first, _TWICE),
     "teacher_2": Recipe(_answers_only, _TWICE),
     "titles_2": Recipe(
         lambda answers, pages, dataset: answers, replace(_TWICE, reads_metadata=False)

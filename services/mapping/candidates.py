@@ -28,6 +28,8 @@ class Candidate(NamedTuple):
     @property
     def best(self) -> Reach:
         """Return the most similar; of equals the one of better rank, then the one written first."""
+        if len(self.reached_by) == 1:
+            return self.reached_by[0]
         return min(
             self.reached_by, key=lambda reach: (-reach.similarity, reach.rank, reach.position)
         )

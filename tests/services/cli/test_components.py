@@ -56,6 +56,18 @@ def test_every_process_gets_the_same_home_wherever_it_is_started(tmp_path: Path)
     assert homes == {str(tmp_path.resolve())}
 
 
+def test_the_graph_of_the_mapping_lies_in_huge_pages_unless_the_operator_tunes_the_allocator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    started = suite(tmp_path)["mapping"].environment["GLIBC_TUNABLES"]
+
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=2")
+
+    assert started == "glibc.malloc.hugetlb=1"
+    assert "GLIBC_TUNABLES" not in suite(tmp_path)["mapping"].environment
+
+
 def test_a_service_listens_where_its_clients_look(tmp_path: Path) -> None:
     mapping = suite(tmp_path, mapping_url="http://127.0.0.1:9102")["mapping"]
 
