@@ -44,6 +44,8 @@ class ChainSettings:
     """K of logs that are simulated; the folder's own if it says one, else the default."""
     is_fresh: bool = False
     """Whether arms and labels that are cached are ignored."""
+    chooses: bool = False
+    """Whether tau and passes are chosen on the exposed slice, for every arm: several trainings each."""
     device: DeviceName | None = None
     """Where encoders are trained, for the arms that do; None trains none."""
 
@@ -159,6 +161,7 @@ class Chain:
         towers: Sequence[Tower],
         note: str,
     ) -> EvaluationResult:
+        from services.training.choice import Choices
         from services.training.evaluation import Evaluation, evaluate
         from services.training.joint_arms import Learner
         from services.training.model_sources import MINILM, fetch
@@ -192,7 +195,14 @@ class Chain:
                 advance_with_note(round(100 * share), 100 * in_all, arm)
 
             result = evaluate(
-                Evaluation(dataset, self._encoder, TrainSettings(), self._cache, learner),
+                Evaluation(
+                    dataset,
+                    self._encoder,
+                    TrainSettings(),
+                    self._cache,
+                    learner,
+                    Choices() if self._settings.chooses else None,
+                ),
                 sources,
                 split_name=split,
                 arms=arms,

@@ -226,7 +226,7 @@ def _bundle(
     encoder = CachedEncoder(SentenceEncoder(folder, threads=0))
     version = "skim" if written else "clicks"
     with progress_bar(f"Training the bundle {version!r}") as advance:
-        model = train_on(dataset, labels, written, encoder, TrainSettings(), advance)
+        model = train_on(dataset, labels, written, encoder, TrainSettings(), advance).model
     facts = serving_facts(model.vectors, dataset, labels, written, encoder)
     return bundle_model(
         model,

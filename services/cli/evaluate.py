@@ -79,6 +79,12 @@ def evaluate_command(
             help="What `python -m loadtests.retrieval --json` printed, to go into the JSON."
         ),
     ] = None,
+    choose: Annotated[
+        bool,
+        typer.Option(
+            "--choose", help="Choose tau and passes on the exposed slice: five trainings an arm."
+        ),
+    ] = False,
     regenerate: Annotated[
         bool, typer.Option("--regenerate", help="Let the SLM write the synthetic queries now.")
     ] = False,
@@ -104,6 +110,7 @@ def evaluate_command(
         min_similarity=min_similarity,
         shown=shown,
         is_fresh=fresh,
+        chooses=choose,
         device=device.value if kinds != "classifiers" else None,
     )
     common = CommonSettings()

@@ -27,9 +27,10 @@ from shared.events.files import days_of
 from shared.settings import CommonSettings
 
 if TYPE_CHECKING:
+    from services.training.choice import Chosen
     from services.training.embeddings import CachedEncoder
     from services.training.joint_settings import JointSettings
-    from services.training.train import TrainedModel, TrainSettings
+    from services.training.train import TrainSettings
     from shared.cold_start import Tower
 
 # What imports torch is imported inside the functions: `skim search` must not wait for it.
@@ -83,6 +84,12 @@ def train_command(
         typer.Option(min=1, help="Pairs that --joint learns from; the default if absent."),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where --joint trains.")] = Device.AUTO,
+    choose: Annotated[
+        bool,
+        typer.Option(
+            "--choose", help="Choose tau and passes on the exploration log: five trainings."
+        ),
+    ] = False,
     version: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
     max_index_mb: Annotated[
         int | None,
@@ -105,6 +112,10 @@ def train_command(
     from services.training.train import TrainSettings
     from services.training.validation import validation_metrics
 
+    if joint and choose:
+        raise InvalidInput(
+            "--choose does not go with --joint, which chooses how far it is trusted"
+        )
     if joint and fine_tune_epochs:
         raise InvalidInput("--fine-tune-epochs does not go with --joint, which tunes the encoder")
     common = CommonSettings()
@@ -140,17 +151,19 @@ def train_command(
             )
             if trained is None:
                 return  # the leading process writes the bundle
-            model, cached = trained, CachedEncoder(SentenceEncoder(encoder, threads=0))
+            model, choice = trained, None
+            cached = CachedEncoder(SentenceEncoder(encoder, threads=0))
         else:
             cached = CachedEncoder(SentenceEncoder(encoder, threads=0))
             with progress_bar("Training classifiers") as advance:
-                model = train_on(
+                model, choice = train_on(
                     dataset,
                     added,
                     written,
                     cached,
                     settings,
                     advance,
+                    chooses=choose,
                     checkpoint=common.home / "run" / "classifiers",
                 )
         bundle = bundle_model(
@@ -171,6 +184,7 @@ def train_command(
             "folder": str(bundle),
             **model.counts.model_dump(),
             "mixing_weight": model.mixing_weight,
+            **({"choice": choice} if choose else {}),
             "events": summary.model_dump() if summary else None,
         }
     )
@@ -192,17 +206,26 @@ def train_on(
     settings: TrainSettings,
     advance: Advance,
     *,
+    chooses: bool = False,
     checkpoint: Path | None = None,
-) -> TrainedModel:
-    """Train on clicks, labels and synthetic queries; the exploration log, or a share of the truth, guards it."""
-    from services.training.evaluation import exposed_slice
-    from services.training.supervision import supervise
-    from services.training.train import train
+) -> Chosen:
+    """Train on clicks, labels and synthetic queries; the exploration log, or a share of the truth, guards it.
 
-    supervision = supervise(dataset, labels, settings.labels, written)
+    With `chooses` the same pairs choose tau and passes as well.
+    """
+    from services.training.choice import NO_CHOICES, Choices, candidates_of, train_best
+    from services.training.evaluation import exposed_slice
+    from services.training.labels import at_least
+    from services.training.supervision import supervise
+
+    candidates = candidates_of(
+        lambda tau: supervise(dataset, at_least(labels, tau), settings.labels, written),
+        settings,
+        Choices() if chooses else NO_CHOICES,
+    )
     exposed = exposed_slice(dataset, settings)
-    return train(
-        dataset.documents, supervision, encoder, settings, exposed, advance, checkpoint=checkpoint
+    return train_best(
+        dataset.documents, candidates, encoder, exposed, advance, checkpoint=checkpoint
     )
 
 

@@ -21,6 +21,8 @@ class Ranking:
     """Share of the trained classifiers that the guard let through; 0 is zero-shot."""
     seconds: float
     """That training and ranking took when they were done."""
+    choice: str = ""
+    """Of the ways to train that were tried; empty where none was."""
 
 
 class ArmCache:
@@ -48,6 +50,7 @@ class ArmCache:
                     kept["documents"].astype(np.int64),
                     float(kept["mixing_weight"]),
                     float(kept["seconds"]),
+                    str(kept["choice"]) if "choice" in kept else "",
                 )
         except (FileNotFoundError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None  # a damaged file is as good as none: the arm is trained again
@@ -65,6 +68,7 @@ class ArmCache:
                     documents=ranking.documents.astype(np.int32),
                     mixing_weight=np.float64(ranking.mixing_weight),
                     seconds=np.float64(ranking.seconds),
+                    choice=np.str_(ranking.choice),
                 )
             temporary.replace(self._folder / f"{key}.npz")
         finally:

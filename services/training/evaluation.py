@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from pydantic import Field
 
 from services.training.arm_cache import ArmCache, Ranking
 from services.training.arms import ARMS, Arm
+from services.training.choice import NO_CHOICES, Choices, candidates_of, train_best
 from services.training.embeddings import CachedEncoder
 from services.training.guard import ExposedSlice, explored, expose
 from services.training.joint_arms import Learner
@@ -30,7 +32,6 @@ from services.training.train import (
     documents_sha256,
     embed_documents,
     embed_queries,
-    train,
 )
 from shared.ad_index import flat_index
 from shared.cold_start import Tower, text_of
@@ -64,6 +65,8 @@ class EvaluationResult(Contract):
     """Section (`title_only`, `full`) -> arm -> metrics, gains over clicks, mixing weight, seconds."""
     gains: dict[str, dict[str, Row]]
     """Section -> `ours - arm`, as the table of arms pairs them -> the paired differences."""
+    choices: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Section -> arm -> what was chosen for it on the slice; absent where there was one way to train."""
     left_out: dict[str, str]
     """Arm -> why it has no row."""
     labels: LabelQuality
@@ -81,6 +84,7 @@ class Evaluation:
         settings: the same for all arms, but for the tower.
         cache: of arms that were trained before.
         learner: of the arms whose encoder learns; without one these are left out.
+        choices: what is tried for every arm of classifiers; None trains each as it is given.
 
     Raises:
         InvalidInput: no test query has truth.
@@ -93,13 +97,14 @@ class Evaluation:
         settings: TrainSettings,
         cache: ArmCache | None = None,
         learner: Learner | None = None,
+        choices: Choices | None = None,
     ) -> None:
         self.measurement = Measurement(dataset)
         self.exposed = exposed_slice(dataset, settings)
         self.encoder = encoder
         self._documents, self._settings = dataset.documents, settings
         self._cache = cache or ArmCache()
-        self._learner = learner
+        self._learner, self._choices = learner, choices
         self._queries = embed_queries(self.measurement.queries, encoder)
         self._fixed = _digest(
             encoder.name,
@@ -124,23 +129,36 @@ class Evaluation:
         if arm.learns is None:
             vectors = embed_documents(self._documents, self.encoder, settings.tower)
             return Ranking(self._search(vectors), 0.0, time.monotonic() - started)
-        supervision = arm.learns(sources.with_log(arm.log))
+        learns, of_log = arm.learns, sources.with_log(arm.log)
         if arm.kind != "classifiers":
-            return self._learned(arm, settings, supervision, tell)
-        key = _digest(self._fixed, asdict(settings), supervision.sha256)
+            return self._learned(arm, settings, learns(of_log), tell)
+        candidates = candidates_of(
+            lambda tau: learns(of_log.with_labels_from(tau)), settings, self._choices or NO_CHOICES
+        )
+        key = _digest(
+            self._fixed,
+            *(
+                part
+                for each in candidates
+                for part in (asdict(each.settings), each.supervision.sha256)
+            ),
+        )
         kept = self._cache.get(key)
         if kept is not None:
             return kept
-        model = train(
+        model, choice = train_best(
             self._documents,
-            supervision,
+            candidates,
             self.encoder,
-            settings,
             self.exposed,
             lambda done, total: tell(arm.name, done, total),
         )
-        ranked = self._search(model.vectors)
-        ranking = Ranking(ranked, model.mixing_weight, time.monotonic() - started)
+        ranking = Ranking(
+            self._search(model.vectors),
+            model.mixing_weight,
+            time.monotonic() - started,
+            choice if len(candidates) > 1 else "",
+        )
         self._cache.put(key, ranking)
         return ranking
 
@@ -208,6 +226,7 @@ def evaluate(
     """
     rows: dict[str, dict[str, Row]] = {}
     gains: dict[str, dict[str, Row]] = {}
+    choices: dict[str, dict[str, str]] = {}
     left_out: dict[str, str] = {}
     for tower, of_tower in sources.items():
         rankings: dict[Arm, Ranking] = {}
@@ -218,6 +237,9 @@ def evaluate(
                 left_out[arm.name] = str(error)
         section = SECTIONS[tower]
         rows[section], gains[section] = _table(evaluation.measurement, rankings)
+        choices[section] = {
+            arm.name: ranking.choice for arm, ranking in rankings.items() if ranking.choice
+        }
     one = next(iter(sources.values()))
     labels = {} if one.written is None else one.written.labels
     by_tau = labels if one.written is None else one.written.preset_labels or labels
@@ -233,6 +255,7 @@ def evaluate(
         exposed_pairs=len(evaluation.exposed.documents),
         rows=rows,
         gains=gains,
+        choices=choices,
         left_out=left_out,
         labels=label_quality(labels, one.truth, one.log.clicks),
         taus=[label_quality(by_tau, one.truth, one.log.clicks, tau=tau) for tau in TAUS],

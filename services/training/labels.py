@@ -44,6 +44,17 @@ def only_of(
     return {query_id: row for query_id, row in known.items() if row}
 
 
+def at_least(pairs: Pairs, value: float | None) -> Pairs:
+    """Return the pairs of this value or more; all of them if it is None."""
+    if value is None:
+        return pairs
+    kept = {
+        query_id: {document_id: each for document_id, each in row.items() if each >= value}
+        for query_id, row in pairs.items()
+    }
+    return {query_id: row for query_id, row in kept.items() if row}
+
+
 def only_relevant(pairs: Pairs) -> dict[str, Mapping[str, float]]:
     """Return the pairs whose value is above 0."""
     relevant = {

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from services.training.labels import LabelUse, Pairs, only_of, only_relevant
+from services.training.labels import LabelUse, Pairs, at_least, only_of, only_relevant
 from services.training.supervision import positions_of
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
@@ -85,6 +85,14 @@ class Sources:
             self, log=needed(self.stochastic, "a stochastic log (truth of train queries)")
         )
 
+    def with_labels_from(self, tau: float | None) -> Sources:
+        """Return the same without the labels of a smaller similarity; None leaves out none."""
+        return replace(
+            self,
+            written=_from(self.written, tau),
+            written_without_metadata=_from(self.written_without_metadata, tau),
+        )
+
 
 def gather(
     dataset: Dataset,
@@ -120,6 +128,16 @@ def gather(
         written=_written(written),
         written_without_metadata=_written(written_without_metadata),
         use=use or LabelUse(),
+    )
+
+
+def _from(written: Written | None, tau: float | None) -> Written | None:
+    if written is None or tau is None:
+        return written
+    return replace(
+        written,
+        labels=at_least(written.labels, tau),
+        preset_labels=at_least(written.preset_labels, tau),
     )
 
 

@@ -106,6 +106,13 @@ def ranking_of(common: CommonSettings) -> list[str]:
     return [str(ad["id"]) for ad in top(view, QUERY, len(ADS)).ads]
 
 
+def test_with_too_little_exploration_nothing_is_chosen_and_training_says_so(folder: Path) -> None:
+    told = run("train", str(folder), "--clicks-only", "--tower", "title", "--choose")
+
+    assert told["choice"] == "as given"
+    assert "choice" not in train(folder, "v2")
+
+
 def test_what_users_click_ranks_first_once_it_is_trained(
     common: CommonSettings, folder: Path, inference: InferenceClient
 ) -> None:

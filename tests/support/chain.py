@@ -101,7 +101,7 @@ class Suite:
         """Train, bundle, activate, and let the inference service take it; return the version."""
         folder = self.common.models / "encoder"
         encoder = CachedEncoder(SentenceEncoder(folder))
-        model = train_on(dataset, labels, [], encoder, TRAINING, lambda done, total: None)
+        model = train_on(dataset, labels, [], encoder, TRAINING, lambda done, total: None).model
         facts = serving_facts(model.vectors, dataset, labels, [], encoder)
         bundles = self.common.bundles
         version = f"v{len(list(bundles.glob('v*')))}"  # the same twice in a second is two bundles

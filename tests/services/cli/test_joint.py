@@ -65,10 +65,11 @@ def test_the_bundle_holds_the_tuned_encoder_and_vectors_that_fit_it(
     assert scores[2:].argmax(axis=1).tolist() == [2, 3]
 
 
-def test_it_does_not_go_with_a_fine_tune_before_it(home: Path, folder: Path) -> None:
-    result = CliRunner().invoke(
-        app, ["train", str(folder), "--clicks-only", "--joint", "--fine-tune-epochs", "1"]
-    )
+@pytest.mark.parametrize("other", [["--fine-tune-epochs", "1"], ["--choose"]])
+def test_it_does_not_go_with_another_way_to_train(
+    home: Path, folder: Path, other: list[str]
+) -> None:
+    result = CliRunner().invoke(app, ["train", str(folder), "--clicks-only", "--joint", *other])
 
     assert result.exit_code != 0
     assert "does not go with --joint" in str(result.exception)

@@ -5,14 +5,17 @@ import pytest
 
 from services.training.arm_cache import ArmCache
 from services.training.arms import ARMS, Arm, arms_named
+from services.training.choice import Choices
 from services.training.embeddings import CachedEncoder
 from services.training.evaluation import Evaluation, EvaluationResult, evaluate, exposed_slice
+from services.training.guard import GuardSettings
 from services.training.sources import Log, Written, gather
 from services.training.train import TrainSettings, embed_documents
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset
 
 Labels = dict[str, dict[str, float]]
+EXPOSED = TrainSettings(guard=GuardSettings(slice_share=0.5))
 SHORT = arms_named(["zero_shot_title", "clicks", "skim"])
 
 
@@ -23,6 +26,8 @@ def run(
     arms: list[Arm],
     cache: ArmCache | None = None,
     told: list[str] | None = None,
+    settings: TrainSettings | None = None,
+    choices: Choices | None = None,
 ) -> EvaluationResult:
     written = Written(
         [
@@ -40,7 +45,7 @@ def run(
         written=written,
     )
     return evaluate(
-        Evaluation(dataset, encoder, TrainSettings(), cache),
+        Evaluation(dataset, encoder, settings or TrainSettings(), cache, choices=choices),
         {"title": sources},
         split_name="wordings",
         arms=arms,
@@ -186,3 +191,25 @@ def test_an_exploration_log_takes_the_place_of_the_drawn_slice(dataset: Dataset)
 
 def test_without_truth_or_exploration_nothing_is_exposed(dataset: Dataset) -> None:
     assert len(exposed_slice(replace(dataset, truth={}), TrainSettings()).documents) == 0
+
+
+def test_each_arm_may_choose_on_the_slice_and_the_result_says_what(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder, tmp_path: Path
+) -> None:
+    cache, choices = ArmCache(tmp_path), Choices((0.7,), ())
+    noisy = {
+        query_id: {f"d{number}-{number % 8}": 0.6 for number in range(12)} | row
+        for query_id, row in labels.items()
+    }
+
+    given = run(dataset, noisy, encoder, SHORT, cache, settings=EXPOSED)
+    told: list[str] = []
+    for _ in range(2):
+        result = run(dataset, noisy, encoder, SHORT, cache, told, EXPOSED, choices)
+
+    assert given.choices == {"title_only": {}}
+    assert result.choices == {"title_only": {"skim": "tau 0.7"}}
+    recall = "recall_at_10"
+    assert result.rows["title_only"]["skim"][recall] > given.rows["title_only"]["skim"][recall]
+    assert result.rows["title_only"]["clicks"] == given.rows["title_only"]["clicks"]
+    assert set(told) == {"skim"}  # clicks were trained before, with the same key

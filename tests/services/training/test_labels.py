@@ -5,6 +5,7 @@ from services.training.labels import (
     LabelKind,
     LabelUse,
     added_pairs,
+    at_least,
     count,
     label_matrix,
     only_of,
@@ -52,3 +53,11 @@ def test_targets_and_weights_have_one_structure_even_at_similarity_zero() -> Non
 
     assert matrix.targets.indices.tolist() == matrix.weights.indices.tolist() == [0, 0]
     assert matrix.targets.data.tolist() == [1, 0]
+
+
+def test_labels_from_a_value_on_are_kept_and_queries_without_any_are_gone() -> None:
+    pairs = {"q1": {"d1": 0.9, "d2": 0.7}, "q2": {"d1": 0.5}}
+
+    assert at_least(pairs, 0.7) == {"q1": {"d1": 0.9, "d2": 0.7}}
+    assert at_least(pairs, 0.8) == {"q1": {"d1": 0.9}}
+    assert at_least(pairs, None) == pairs

@@ -1,0 +1,130 @@
+"""tau and passes chosen on the exposed slice: each candidate is trained, the one that ranks the slice best stays.
+
+Like the mixing weight, on pairs that were shown whatever the log would have shown, and only where another is clearly
+better than what is usual; see `guard.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.training.classifiers import Progress
+from services.training.embeddings import CachedEncoder
+from services.training.guard import ExposedSlice, choose, log_ranks
+from services.training.supervision import Supervision
+from services.training.train import TrainedModel, TrainSettings, train
+from shared.contracts.document import Document
+from shared.encoder_files import QUERY_TOKENS
+
+AS_GIVEN = "as given"
+"""Name of the candidate with all labels and the usual passes."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is tried beside what is given, one at a time."""
+
+    taus: tuple[float, ...] = (0.75, 0.9)
+    """Labels of a smaller similarity are left out."""
+    epochs: tuple[int, ...] = (2, 12)
+    """Passes over the training queries at most, whatever the bound on queries seen says."""
+
+
+NO_CHOICES = Choices((), ())
+"""Trains what is given and nothing else."""
+
+
+class Candidate(NamedTuple):
+    """One way to train."""
+
+    name: str
+    supervision: Supervision
+    settings: TrainSettings
+
+
+class Chosen(NamedTuple):
+    """The best model, and the candidate it is of."""
+
+    model: TrainedModel
+    name: str
+
+
+def candidates_of(
+    learn: Callable[[float | None], Supervision], settings: TrainSettings, choices: Choices
+) -> list[Candidate]:
+    """Return what is given, then all that differs from it.
+
+    Args:
+        learn: returns what to learn from with the labels from a tau on; None is all of them.
+        settings: of the training.
+        choices: what is tried.
+    """
+    given = learn(None)
+    found = [Candidate(AS_GIVEN, given, settings)]
+    for tau in choices.taus:
+        supervision = learn(tau)
+        if supervision.sha256 not in {each.supervision.sha256 for each in found}:
+            found.append(Candidate(f"tau {tau:g}", supervision, settings))
+    usual = settings.classifiers.epochs_over(len(given.queries))
+    for epochs in choices.epochs:
+        if epochs != usual:
+            passes = replace(settings.classifiers, epochs=epochs, fewest_epochs=epochs)
+            passing = replace(settings, classifiers=passes)
+            found.append(Candidate(f"epochs {epochs}", given, passing))
+    return found
+
+
+def train_best(
+    documents: Sequence[Document],
+    candidates: Sequence[Candidate],
+    encoder: CachedEncoder,
+    exposed: ExposedSlice,
+    progress: Progress | None = None,
+    *,
+    checkpoint: Path | None = None,
+) -> Chosen:
+    """Train the candidates one after the other and keep the best; with too small a slice only the first.
+
+    Args:
+        documents: columns of the supervisions.
+        candidates: the first stays unless another is better by more than the guard's standard errors.
+        encoder: stays as it is.
+        exposed: uniformly exposed pairs of validation queries.
+        progress: told of the steps of all.
+        checkpoint: see `train`; of the candidate under way, those before it are trained again.
+    """
+    guard = candidates[0].settings.guard
+    if len(exposed.documents) < guard.fewest_pairs:
+        candidates = candidates[:1]
+    asked = encoder.encode(exposed.queries, max_tokens=QUERY_TOKENS)
+    ranks: dict[str, NDArray[np.float64]] = {}
+    best: Chosen | None = None
+    for number, candidate in enumerate(candidates):
+        model = train(
+            documents,
+            candidate.supervision,
+            encoder,
+            candidate.settings,
+            exposed,
+            _part_of(progress, number, len(candidates)),
+            checkpoint=checkpoint,
+        )
+        ranks[candidate.name] = log_ranks(model.vectors, asked, exposed.documents)
+        if best is None or choose(ranks, candidates[0].name, guard) == candidate.name:
+            best = Chosen(model, candidate.name)
+    if best is None:
+        raise ValueError("no candidates")
+    return best
+
+
+def _part_of(progress: Progress | None, number: int, parts: int) -> Progress | None:
+    """Return what tells of one of several trainings as a part of all."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, parts * total)

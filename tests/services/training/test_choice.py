@@ -1,0 +1,135 @@
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from services.training.choice import (
+    AS_GIVEN,
+    NO_CHOICES,
+    Candidate,
+    Choices,
+    Chosen,
+    candidates_of,
+    train_best,
+)
+from services.training.embeddings import CachedEncoder
+from services.training.evaluation import exposed_slice
+from services.training.guard import GuardSettings
+from services.training.labels import at_least
+from services.training.supervision import Supervision, supervise
+from services.training.train import TrainSettings, train
+from shared.dataset import Dataset
+from tests.services.training.conftest import DOCUMENTS_PER_KIND, KINDS
+
+SETTINGS = TrainSettings(tower="title", guard=GuardSettings(slice_share=0.5))
+SCARCE = TrainSettings(tower="title", guard=GuardSettings(slice_share=0.01))
+TAUS = Choices(taus=(0.7,), epochs=())
+Labels = Mapping[str, Mapping[str, float]]
+
+
+@pytest.fixture
+def noisy(dataset: Dataset, labels: Labels) -> Labels:
+    """A right label is more similar than a wrong one, of which there are more."""
+    wrong = {
+        query.id: {
+            f"d{(kind + 1 + number) % KINDS}-{number % DOCUMENTS_PER_KIND}": 0.6
+            for number in range(KINDS - 1)
+            for kind in [int(query.id[1:].split("-")[0])]
+        }
+        for query in dataset.queries
+    }
+    return {query_id: wrong[query_id] | dict(row) for query_id, row in labels.items()}
+
+
+def tried(
+    dataset: Dataset, labels: Labels, settings: TrainSettings, choices: Choices
+) -> list[Candidate]:
+    def learn(tau: float | None) -> Supervision:
+        return supervise(dataset, at_least(labels, tau), settings.labels)
+
+    return candidates_of(learn, settings, choices)
+
+
+def chosen(
+    dataset: Dataset,
+    labels: Labels,
+    encoder: CachedEncoder,
+    settings: TrainSettings = SETTINGS,
+    choices: Choices = TAUS,
+    told: list[tuple[int, int]] | None = None,
+) -> Chosen:
+    return train_best(
+        dataset.documents,
+        tried(dataset, labels, settings, choices),
+        encoder,
+        exposed_slice(dataset, settings),
+        lambda done, total: told.append((done, total)) if told is not None else None,
+    )
+
+
+def test_labels_that_mislead_are_left_out_where_the_slice_shows_it(
+    dataset: Dataset, noisy: Labels, encoder: CachedEncoder
+) -> None:
+    found = chosen(dataset, noisy, encoder)
+
+    purer = supervise(dataset, at_least(noisy, 0.7), SETTINGS.labels)
+    alone = train(dataset.documents, purer, encoder, SETTINGS, exposed_slice(dataset, SETTINGS))
+    assert found.name == "tau 0.7"
+    assert np.array_equal(found.model.vectors, alone.vectors)
+    assert found.model.data_sha256 == alone.data_sha256
+
+
+def test_what_is_given_stays_where_nothing_is_clearly_better(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder
+) -> None:
+    right = at_least(labels, 0.7)
+
+    assert chosen(dataset, right, encoder, choices=Choices((0.9,), ())).name == AS_GIVEN
+
+
+def test_a_small_slice_chooses_nothing_and_costs_one_training(
+    dataset: Dataset, noisy: Labels, encoder: CachedEncoder
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    found = chosen(dataset, noisy, encoder, SCARCE, told=told)
+
+    assert found.name == AS_GIVEN
+    assert told[-1][0] == told[-1][1] == len(told)
+
+
+def test_progress_goes_over_all_trainings(
+    dataset: Dataset, noisy: Labels, encoder: CachedEncoder
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    chosen(dataset, noisy, encoder, choices=Choices((0.7,), (1,)), told=told)
+
+    shares = [done / total for done, total in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_each_thing_is_tried_alone_and_nothing_twice(dataset: Dataset, labels: Labels) -> None:
+    usual = SETTINGS.classifiers.epochs
+    found = tried(dataset, labels, SETTINGS, Choices((0.1, 0.7, 0.75), (usual, 2, 12)))
+
+    assert [each.name for each in found] == [AS_GIVEN, "tau 0.7", "epochs 2", "epochs 12"]
+    assert found[1].settings == SETTINGS
+    assert found[2].supervision is found[0].supervision
+    queries = 1_000_000
+    assert [each.settings.classifiers.epochs_over(queries) for each in found[2:]] == [2, 12]
+
+
+def test_without_choices_only_what_is_given_is_trained(dataset: Dataset, labels: Labels) -> None:
+    [given] = tried(dataset, labels, SETTINGS, NO_CHOICES)
+
+    assert given.name == AS_GIVEN
+    assert given.settings == SETTINGS
+
+
+def test_choosing_is_repeatable(dataset: Dataset, noisy: Labels, encoder: CachedEncoder) -> None:
+    first, second = (chosen(dataset, noisy, encoder) for _ in range(2))
+
+    assert first.name == second.name
+    assert np.array_equal(first.model.vectors, second.model.vectors)
