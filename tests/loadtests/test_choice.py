@@ -4,7 +4,7 @@ from shared.dataset import Dataset, Query
 
 def test_half_of_the_validation_queries_judge_and_no_test_query_is_left() -> None:
     splits = ["train", "validation", "test", "validation", "test", "validation", "validation"]
-    queries = [Query(id=f"q{n}", text=f"t{n}", split=s) for n, s in enumerate(splits)]  # type: ignore[arg-type]
+    queries = [Query(id=f"q{n}", text=f"t{n}", split=s) for n, s in enumerate(splits)]
 
     made = parted(Dataset([], queries, {}, {}))
 
