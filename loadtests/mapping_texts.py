@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from services.augmentation.settings import AugmentationSettings
 from services.cli.generate import read_synthetic_queries
 from services.cli.models import SHIPPED
 from shared.contracts.mapping import MapDocument
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.encoder import SentenceEncoder
 
 _ASKED, _BASE, _TUNING = 2_000, 20_000, 2_000
@@ -28,7 +29,7 @@ class Texts(NamedTuple):
     base: list[str]
     """Of their vectors the train queries' are made."""
     tuning: list[str]
-    """By these a build finds how widely to search."""
+    """By these, other documents' own, a build finds how widely to search."""
 
     @property
     def asked_texts(self) -> list[str]:
@@ -40,20 +41,25 @@ def texts() -> Texts:
     """Return the same parts each time."""
     random = np.random.default_rng(0)
     written = list(read_synthetic_queries(SHIPPED / "synthetic_queries.jsonl.xz"))
-    asked: list[MapDocument] = []
-    seen: dict[str, None] = {}
-    for position in random.permutation(len(written)):
-        row = written[position]
-        own = [text for text in row.queries if text not in seen][: _ASKED - len(seen)]
+    rows = iter(written[position] for position in random.permutation(len(written)))
+    seen: set[str] = set()
+    asked, tuning = (list(_documents(rows, size, seen)) for size in (_ASKED, _TUNING))
+    others = sorted({text for row in written for text in row.queries} - seen)
+    base = [others[position] for position in random.permutation(len(others))[:_BASE]]
+    return Texts(asked, base, [text for document in tuning for text in document.queries])
+
+
+def _documents(
+    rows: Iterator[SyntheticQueries], size: int, seen: set[str]
+) -> Iterator[MapDocument]:
+    """Yield documents with those of their queries that are not seen yet, so many queries in all."""
+    while size:
+        row = next(rows)
+        own = [text for text in row.queries if text not in seen][:size]
+        seen.update(own)
+        size -= len(own)
         if own:
-            asked.append(MapDocument(document_id=row.document_id, queries=own))
-            seen |= dict.fromkeys(own)
-        if len(seen) == _ASKED:
-            break
-    others = sorted({text for row in written for text in row.queries} - seen.keys())
-    order = random.permutation(len(others))
-    chosen = [others[position] for position in order[: _BASE + _TUNING]]
-    return Texts(asked, chosen[:_BASE], chosen[_BASE:])
+            yield MapDocument(document_id=row.document_id, queries=own)
 
 
 def requests(documents: Sequence[MapDocument]) -> list[Sequence[MapDocument]]:

@@ -120,8 +120,8 @@ def build_graph(
 
 
 def sample(written: Sequence[str]) -> list[str]:
-    """Return some of the texts, each once, the same whatever their order."""
-    texts = sorted(set(written))
+    """Return some of the texts, the same whatever their order: one that many documents have is likelier, as it is mapped more often."""
+    texts = sorted(written)
     chosen = np.random.default_rng(0).permutation(len(texts))[:SAMPLE]
     return [texts[position] for position in chosen]
 
