@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ _AIM = 0.995
 """What a search is widened to: a sample says it within some thousandths, and other texts must find .99 as well."""
 NARROWEST_EF = 64
 """Where the widening begins."""
-_WIDER, _LARGEST_EF = 1.1, 1_024
+_LARGEST_EF = 1_024
 _NEIGHBOURS, _TAU = 10, 0.6
 
 
@@ -64,16 +66,32 @@ def recall_above_tau(
 
 
 def widen(index: TrainQueryIndex, vectors: NDArray[np.float32]) -> float:
-    """Let the index search more widely until it finds .995 of the neighbours above tau; return the share it finds.
+    """Let the index search as widely as it takes to find .995 of the neighbours above tau, to a tenth; return the share it finds.
 
     Args:
         index: is widened, up to 1,024 neighbours kept while searching.
         vectors: (any, dimensions) of what will be looked for, synthetic queries, or of the like (`beside`).
     """
     neighbours = NeighboursAboveTau(index, vectors)
-    while (recall := neighbours.recall()) < _AIM and index.ef < _LARGEST_EF:
-        index.widen(min(int(_WIDER * index.ef) + 1, _LARGEST_EF))
-    return recall
+
+    def _recall_at(ef: int) -> float:
+        index.widen(ef)
+        return neighbours.recall()
+
+    narrow = wide = index.ef
+    found = neighbours.recall()
+    while found < _AIM and wide < _LARGEST_EF:
+        narrow, wide = wide, min(2 * wide, _LARGEST_EF)
+        found = _recall_at(wide)
+    while found >= _AIM and wide - narrow > max(1, narrow // 10):
+        middle = math.ceil(math.sqrt(narrow * wide))
+        recall = _recall_at(middle)
+        if recall >= _AIM:
+            wide, found = middle, recall
+        else:
+            narrow = middle
+    index.widen(wide)
+    return found
 
 
 def beside(vectors: NDArray[np.float32], size: int) -> NDArray[np.float32]:

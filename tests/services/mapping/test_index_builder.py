@@ -39,7 +39,7 @@ def test_the_saved_index_finds_each_query_by_its_own_text(tmp_path: Path) -> Non
 
 def test_a_build_that_was_killed_goes_on_with_what_is_encoded(tmp_path: Path) -> None:
     queries = [Query(id=f"q{number}", text=f"thing {number}") for number in range(9_000)]
-    few = HnswParameters(m=2, ef_construction=10)
+    few = HnswParameters(m=8, ef_construction=40)
 
     class Killed(Exception):
         pass
@@ -48,12 +48,13 @@ def test_a_build_that_was_killed_goes_on_with_what_is_encoded(tmp_path: Path) ->
         if done > 8_500:
             raise Killed
 
+    looks = ["thing 17"]
     with pytest.raises(Killed):
-        build_index(queries, BagOfWordsEncoder(), tmp_path, kill, parameters=few)
+        build_index(queries, BagOfWordsEncoder(), tmp_path, kill, parameters=few, written=looks)
     encoder = BagOfWordsEncoder()
-    build_index(queries, encoder, tmp_path, lambda *_: None, parameters=few)
+    build_index(queries, encoder, tmp_path, lambda *_: None, parameters=few, written=looks)
 
-    assert sum(map(len, encoder.calls)) == 9_000 - 8_192
+    assert sum(map(len, encoder.calls)) == 9_000 - 8_192 + len(looks)
     assert not (tmp_path / ".parts").exists()
     [(_, cosine)] = load_index(tmp_path, encoder=encoder.name, dimensions=64).nearest(
         encoder.encode(["thing 17"]), 1
@@ -74,6 +75,22 @@ def test_the_search_is_widened_until_what_is_near_finds_its_neighbours() -> None
     assert recall >= 0.99 or index.ef >= 1_024
     assert index.ef > 10
     assert recall_above_tau(index, vectors[:200]) > before
+
+
+def test_the_search_is_no_wider_than_it_must() -> None:
+    vectors = clustered(3_000, 32)
+    queries = [Query(id=str(row), text=str(row)) for row in range(len(vectors))]
+    index = TrainQueryIndex.build(
+        queries, vectors, encoder="e", parameters=HnswParameters(6, 20), ef=10
+    )
+    looks = beside(vectors, 200)
+
+    recall = widen(index, looks)
+
+    least = index.ef
+    assert recall == recall_above_tau(index, looks) >= 0.995
+    index.widen(int(least / 1.2))
+    assert recall_above_tau(index, looks) < 0.995
 
 
 def test_synthetic_queries_decide_how_widely_is_searched(tmp_path: Path) -> None:
