@@ -209,6 +209,9 @@ class Chain:
                 progress=_tell,
             )
             advance_with_note(100 * in_all, 100 * in_all, "done")
+        for section, choices in result.choices.items():
+            for arm, choice in choices.items():
+                _say(f"{split}{note}, {section}: {arm} is trained {choice}")
         for arm, reason in result.left_out.items():
             _say(f"{split}{note}: {arm} is left out: {reason}")
         return result

@@ -21,6 +21,7 @@ from services.training.supervision import Supervision
 from services.training.train import TrainedModel, TrainSettings, train
 from shared.contracts.document import Document
 from shared.encoder_files import QUERY_TOKENS
+from shared.errors import InvalidInput, NotFound
 
 AS_GIVEN = "as given"
 """Name of the candidate with all labels and the usual passes."""
@@ -68,15 +69,18 @@ def candidates_of(
     given = learn(None)
     found = [Candidate(AS_GIVEN, given, settings)]
     for tau in choices.taus:
-        supervision = learn(tau)
+        try:
+            supervision = learn(tau)
+        except (InvalidInput, NotFound):  # without those labels there is nothing to learn from
+            continue
         if supervision.sha256 not in {each.supervision.sha256 for each in found}:
-            found.append(Candidate(f"tau {tau:g}", supervision, settings))
+            found.append(Candidate(f"with tau {tau:g}", supervision, settings))
     usual = settings.classifiers.epochs_over(len(given.queries))
     for epochs in choices.epochs:
         if epochs != usual:
             passes = replace(settings.classifiers, epochs=epochs, fewest_epochs=epochs)
             passing = replace(settings, classifiers=passes)
-            found.append(Candidate(f"epochs {epochs}", given, passing))
+            found.append(Candidate(f"with {epochs} epochs", given, passing))
     return found
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_labels_that_mislead_are_left_out_where_the_slice_shows_it(
 
     purer = supervise(dataset, at_least(noisy, 0.7), SETTINGS.labels)
     alone = train(dataset.documents, purer, encoder, SETTINGS, exposed_slice(dataset, SETTINGS))
-    assert found.name == "tau 0.7"
+    assert found.name == "with tau 0.7"
     assert np.array_equal(found.model.vectors, alone.vectors)
     assert found.model.data_sha256 == alone.data_sha256
 
@@ -114,11 +115,26 @@ def test_each_thing_is_tried_alone_and_nothing_twice(dataset: Dataset, labels: L
     usual = SETTINGS.classifiers.epochs
     found = tried(dataset, labels, SETTINGS, Choices((0.1, 0.7, 0.75), (usual, 2, 12)))
 
-    assert [each.name for each in found] == [AS_GIVEN, "tau 0.7", "epochs 2", "epochs 12"]
+    assert [each.name for each in found] == [
+        AS_GIVEN,
+        "with tau 0.7",
+        "with 2 epochs",
+        "with 12 epochs",
+    ]
     assert found[1].settings == SETTINGS
     assert found[2].supervision is found[0].supervision
     queries = 1_000_000
     assert [each.settings.classifiers.epochs_over(queries) for each in found[2:]] == [2, 12]
+
+
+def test_a_tau_that_leaves_nothing_to_learn_from_is_not_tried(
+    dataset: Dataset, labels: Labels
+) -> None:
+    unclicked = replace(dataset, clicks={})
+
+    found = tried(unclicked, labels, SETTINGS, Choices((0.95,), ()))
+
+    assert [each.name for each in found] == [AS_GIVEN]
 
 
 def test_without_choices_only_what_is_given_is_trained(dataset: Dataset, labels: Labels) -> None:

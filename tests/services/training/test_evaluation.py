@@ -208,7 +208,7 @@ def test_each_arm_may_choose_on_the_slice_and_the_result_says_what(
         result = run(dataset, noisy, encoder, SHORT, cache, told, EXPOSED, choices)
 
     assert given.choices == {"title_only": {}}
-    assert result.choices == {"title_only": {"skim": "tau 0.7"}}
+    assert result.choices == {"title_only": {"skim": "with tau 0.7"}}
     recall = "recall_at_10"
     assert result.rows["title_only"]["skim"][recall] > given.rows["title_only"]["skim"][recall]
     assert result.rows["title_only"]["clicks"] == given.rows["title_only"]["clicks"]
