@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -69,8 +70,9 @@ def main() -> int:
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     if not HUGE_PAGES.keys() & os.environ.keys():  # as `skim up` starts the service
-        here = [sys.executable, "-m", "loadtests.mapping", *sys.argv[1:]]
-        os.execve(sys.executable, here, {**os.environ, **HUGE_PAGES})  # noqa: S606
+        again = [sys.executable, "-m", "loadtests.mapping", *sys.argv[1:]]
+        tuned = {**os.environ, **HUGE_PAGES}
+        return subprocess.run(again, env=tuned, check=False).returncode  # noqa: S603
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
         try:
