@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,10 +87,7 @@ def measure(
             for choices in (None, Choices())
         )
         for arm in arms_named(_ARMS):
-            usual, chosen = (
-                each.rank(arm, tower, sources, lambda name, done, total: None)
-                for each in (given, choosing)
-            )
+            usual, chosen = (each.rank(arm, tower, sources, _tell) for each in (given, choosing))
             of_usual, of_chosen = (
                 given.measurement.of(ranking.documents) for ranking in (usual, chosen)
             )
@@ -104,6 +102,10 @@ def measure(
             row |= {"seconds": round(usual.seconds), "seconds, choosing": round(chosen.seconds)}
             table.append(row)
     return table
+
+
+def _tell(arm: str, done: int, total: int) -> None:
+    print(f"\r{arm}: {done} of {total} ", end="", file=sys.stderr, flush=True)
 
 
 def _points(gain: dict[str, float], name: str) -> str:
