@@ -106,6 +106,7 @@ def ranking_of(common: CommonSettings) -> list[str]:
     return [str(ad["id"]) for ad in top(view, QUERY, len(ADS)).ads]
 
 
+@pytest.mark.usefixtures("common")
 def test_with_too_little_exploration_nothing_is_chosen_and_training_says_so(folder: Path) -> None:
     told = run("train", str(folder), "--clicks-only", "--tower", "title", "--choose")
 
