@@ -15,6 +15,9 @@ from shared.errors import Damaged, NotFound
 
 FOLDER = Path(__file__).parent / "results"
 
+_COMMIT = git_revision(12) or "unknown"
+"""Of the code that was loaded: a long run ends at a later commit."""
+
 Value = str | int | float | None
 Row = Mapping[str, Value]
 
@@ -52,7 +55,7 @@ def save(
     results = Results(
         date=datetime.now(UTC).date().isoformat(),
         machine=measured_on or machine(),
-        commit=git_revision(12) or "unknown",
+        commit=_COMMIT,
         command=command or f"python -m loadtests.{name} --json",
         figures=rows,
     )

@@ -241,7 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for fault in faults:
         print(fault, file=sys.stderr)
     if options.save:
-        results.save("soak", figures)
+        command = f"python -m loadtests.soak --minutes {options.minutes:g} --json --save"
+        results.save("soak", figures, command=command)
     return int(bool(figures["wrong"]))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from services.mapping.build_parts import BuildParts
 from services.mapping.index_files import next_version, read_manifest, save_index
 from services.mapping.recall import ENOUGH_RECALL, NARROWEST_EF, SAMPLE, beside, widen
-from services.mapping.segmented_graph import HnswParameters
+from services.mapping.segmented_graph import ROWS_PER_SEGMENT, HnswParameters
 from services.mapping.train_query_checks import check_split
 from services.mapping.train_query_index import (
     DEFAULT_PARAMETERS,
@@ -31,6 +31,8 @@ _STEPS_PER_PART = 32
 _PARTS = ".parts"
 """Folder of what a build which was killed leaves to the next one."""
 _MOST_LINKS = 64
+_LARGE = ROWS_PER_SEGMENT // 2
+"""Smaller graphs are searched no narrower than is usual: that is quick, and they grow by compactions, which measure nothing."""
 
 
 def build_index(
@@ -108,7 +110,7 @@ def build_graph(
             vectors,
             encoder=encoder,
             parameters=parameters,
-            ef=NARROWEST_EF,
+            ef=NARROWEST_EF if len(queries) >= _LARGE else None,
             version=version,
             progress=progress,
             kept=parts,

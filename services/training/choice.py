@@ -108,22 +108,21 @@ def train_best(
         candidates = candidates[:1]
     asked = encoder.encode(exposed.queries, max_tokens=QUERY_TOKENS)
     ranks: dict[str, NDArray[np.float64]] = {}
-    best: Chosen | None = None
-    for number, candidate in enumerate(candidates):
+
+    def _trained(number: int) -> Chosen:
+        name, supervision, settings = candidates[number]
+        part = _part_of(progress, number, len(candidates))
         model = train(
-            documents,
-            candidate.supervision,
-            encoder,
-            candidate.settings,
-            exposed,
-            _part_of(progress, number, len(candidates)),
-            checkpoint=checkpoint,
+            documents, supervision, encoder, settings, exposed, part, checkpoint=checkpoint
         )
-        ranks[candidate.name] = log_ranks(model.vectors, asked, exposed.documents)
-        if best is None or choose(ranks, candidates[0].name, guard) == candidate.name:
-            best = Chosen(model, candidate.name)
-    if best is None:
-        raise ValueError("no candidates")
+        ranks[name] = log_ranks(model.vectors, asked, exposed.documents)
+        return Chosen(model, name)
+
+    best = _trained(0)
+    for number in range(1, len(candidates)):
+        chosen = _trained(number)
+        if choose(ranks, candidates[0].name, guard) == chosen.name:
+            best = chosen
     return best
 
 

@@ -10,7 +10,7 @@ from services.mapping.index_builder import build_index
 from services.mapping.index_files import load_index, read_manifest
 from services.mapping.recall import beside, recall_above_tau, widen
 from services.mapping.segmented_graph import HnswParameters
-from services.mapping.train_query_index import TrainQueryIndex
+from services.mapping.train_query_index import DEFAULT_EF, TrainQueryIndex
 from shared.dataset import Query
 from shared.errors import InvalidInput
 from tests.support.encoders import BagOfWordsEncoder
@@ -163,3 +163,12 @@ class _Lookup:
     ) -> NDArray[np.float32]:
         pairs = [text.split() for text in texts]
         return np.stack([self._vectors[kind][int(row)] for kind, row in pairs])
+
+
+def test_a_small_graph_is_searched_no_narrower_than_is_usual(tmp_path: Path) -> None:
+    encoder = BagOfWordsEncoder()
+    queries = [Query(id=str(row), text=f"thing{row}") for row in range(50)]
+
+    build_index(queries, encoder, tmp_path, lambda *_: None, written=["thing3"])
+
+    assert read_manifest(tmp_path).ef == DEFAULT_EF
