@@ -23,7 +23,7 @@ from shared.vector_files import Vectors, fault_of
 INDEX = "ads.faiss"
 
 Kind = Literal["flat", "flat_sq8", "hnsw", "hnsw_sq8"]
-_M, _EF_CONSTRUCTION = 16, 100
+_M, _EF_CONSTRUCTION = 16, 200
 _EXACT_SHARE, _EXACT_ADS = 0.1, 30_000
 """Of the ads: fewer that are allowed are scanned, one by one."""
 _WIDEST_EF = 2_048

@@ -30,7 +30,7 @@ _HIDDEN_STATE = "last_hidden_state"
 
 
 def kept(home: Path, name: str, ingredients: Sequence[str], make: Callable[[Path], None]) -> Path:
-    """Return the folder of what `make` made of these ingredients; it is made when it is missing, whole or not at all.
+    """Return the absolute folder of what `make` made of these ingredients, made when it is missing, whole or not at all.
 
     Args:
         home: the suite's.
@@ -39,7 +39,7 @@ def kept(home: Path, name: str, ingredients: Sequence[str], make: Callable[[Path
         make: fills an empty folder.
     """
     digest = hashlib.sha256("\n".join(ingredients).encode()).hexdigest()[:12]
-    folder = home / "peers" / "inference" / f"{name}-{digest}"
+    folder = home.resolve() / "peers" / "inference" / f"{name}-{digest}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as scratch:

@@ -24,9 +24,10 @@ ADS, VECTORS, JUDGES = "ads.jsonl", "vectors.npy", "judges.npy"
 ENCODER, HIDDEN = "encoder", "hidden"
 WIDTH = "width.json"
 PATH = "/search"
-M, EF_CONSTRUCTION = 16, 100
+M, EF_CONSTRUCTION = 16, 200
 """Of every graph, ours too."""
-EFS = (32, 64, 128, 256, 512)
+EFS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
+"""Widths that are tried, by ours as well."""
 K = 10
 WANTED_RECALL = 0.995
 """By which a width is chosen, as ours is: then what is asked later has `MIN_RECALL`."""

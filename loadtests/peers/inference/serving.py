@@ -79,7 +79,7 @@ def ours(bundles: Path) -> Iterator[Served]:
     """Run our own service over published bundles, its cache of answers off."""
     with tempfile.TemporaryDirectory(prefix="skim-rivals-") as scratch:
         home = Path(scratch)
-        (home / "bundles").symlink_to(bundles.resolve())
+        (home / "bundles").symlink_to(bundles)
         with service.started("inference", home, environment=_UNCACHED) as started:
             yield Served(
                 "skim",
