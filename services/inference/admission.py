@@ -183,6 +183,9 @@ class Admission:
                 timer.cancel()
             if job.watcher is not None:
                 job.watcher.cancel()
+            # Else job, task and traceback hold each other until the garbage collector comes, and it stops everything.
+            job.watcher = None
+            del job
         return begun - arrived, result
 
     def close(self) -> None:

@@ -1,6 +1,9 @@
 import asyncio
+import gc
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -340,3 +343,48 @@ def test_closing_ends_what_waits_and_stops_every_thread() -> None:
         assert noted.companies == [[0], [1]]
 
     in_a_loop(work)
+
+
+class Item:
+    """Worked on, and looked for."""
+
+
+@contextmanager
+def no_garbage_collector() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("end", ["answered", "left", "late", "failed", "cancelled"])
+def test_who_waited_leaves_no_cycles_to_collect(end: str) -> None:
+    def answers(items: Sequence[Item]) -> list[str | Exception]:
+        return [ValueError("no") if end == "failed" else "done" for _ in items]
+
+    async def work(clock: Clock, held: Held) -> None:
+        gate, left, item = admission(clock), asyncio.Event(), Item()
+        first = asyncio.ensure_future(gate.run(9.0, None, held))
+        await until(lambda: held.begun == 1)
+        freed = weakref.ref(item)
+        waits = asyncio.ensure_future(gate.run_together(9.0, left.wait, answers, item))
+        del item
+        await asyncio.sleep(0.1)  # it is watched by now
+        if end == "left":
+            left.set()
+            await asyncio.sleep(0.01)
+        if end == "cancelled":
+            waits.cancel()
+        clock.now = 99.0 if end == "late" else 0.0
+        held.gate.set()
+
+        with suppress(Unavailable, ClientLeft, ValueError, asyncio.CancelledError):
+            assert (await waits)[1] == "done"
+        del waits
+        await first
+        await until(lambda: freed() is None)
+        gate.close()
+
+    with no_garbage_collector():
+        in_a_loop(work)
