@@ -11,7 +11,7 @@ FLAT_ADS = 30_000
 """Up to so many ads an exact scan is as fast as a graph, on a CPU."""
 MIN_RECALL = 0.995
 """Recall@10 against the exact scan that a graph must have on a sample, so that it has .99 on all that is asked."""
-_EFS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
+_EFS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512)
 _JUDGED_QUERIES = 200
 _TOLERANCE = 1e-5
 

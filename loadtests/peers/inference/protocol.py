@@ -26,7 +26,7 @@ WIDTH = "width.json"
 PATH = "/search"
 M, EF_CONSTRUCTION = 16, 200
 """Of every graph, ours too."""
-EFS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
+EFS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512)
 """Widths that are tried, by ours as well."""
 K = 10
 WANTED_RECALL = 0.995
