@@ -2,8 +2,8 @@
 
 Starts the real service as a process of its own over 100,000 ads (vectors with the structure of real titles, and the
 real encoder; or a published bundle), with its cache of answers off, and asks it over raw keep-alive sockets from this
-process: closed loop at 1 and 16 connections, open loop at a fixed rate, at twice what it can, and while it switches
-bundles and ads are added. Encoder and search alone are measured in the same run, so that ratios can be trusted.
+process: closed loop at 1 and 16 connections, open loop at a fixed rate, at half and at twice what it can, and while it
+switches bundles and ads are added. Encoder and search alone are measured in the same run, so that ratios can be trusted.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def measure(*, ads: int, seconds: float, bundle: Path | None = None) -> Figures:
 
     Args:
         ads: how many, where no bundle is given.
-        seconds: of load, an eighth for each part.
+        seconds: of load, a ninth for each part.
         bundle: a published bundle to serve instead.
     """
     queries = ZipfMix(DEFAULT).draw(_QUERIES_DRAWN)
-    part = seconds / 8
+    part = seconds / 9
     with tempfile.TemporaryDirectory(prefix="skim-loadtest-") as folder:
         home = Path(folder)
         publish(home / "bundles", ads, bundle)
@@ -89,7 +89,9 @@ def measure(*, ads: int, seconds: float, bundle: Path | None = None) -> Figures:
             figures["cold_start_seconds"] = round(time.perf_counter() - started, 2)
             closed_loop.run(address, requests, connections=16, seconds=_WARM_UP_SECONDS)
             figures |= _closed(address, requests, many, part)
-            figures |= _open(address, requests, part)
+            figures |= _open(address, requests, part, "open", _OPEN_RATE)
+            half = float(figures["c16_rps"] or 1) / 2
+            figures |= _open(address, requests, part, "open_half", half)
             figures |= _overload(address, requests, part, float(figures["c16_rps"] or 1))
             figures |= _swap(address, requests, 2 * part)
             figures["rss_mb"] = rss_mb(address)
@@ -233,12 +235,15 @@ def _closed(
     }
 
 
-def _open(address: Address, requests: Sequence[bytes], seconds: float) -> Figures:
-    load = open_loop.run(address, requests, per_second=_OPEN_RATE, seconds=seconds)
+def _open(
+    address: Address, requests: Sequence[bytes], seconds: float, name: str, per_second: float
+) -> Figures:
+    load = open_loop.run(address, requests, per_second=per_second, seconds=seconds)
     return {
-        "open_p50_ms": _percentile(load.latencies_ms, 50),
-        "open_p99_ms": _percentile(load.latencies_ms, 99),
-        "open_errors": load.errors + len(load.refusals_ms),
+        f"{name}_per_second": round(per_second, 1),
+        f"{name}_p50_ms": _percentile(load.latencies_ms, 50),
+        f"{name}_p99_ms": _percentile(load.latencies_ms, 99),
+        f"{name}_errors": load.errors + len(load.refusals_ms),
     }
 
 

@@ -11,7 +11,8 @@ FLAT_ADS = 30_000
 """Up to so many ads an exact scan is as fast as a graph, on a CPU."""
 MIN_RECALL = 0.995
 """Recall@10 against the exact scan that a graph must have on a sample, so that it has .99 on all that is asked."""
-_EFS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512)
+EFS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512)
+"""Widths of a graph that are tried."""
 _JUDGED_QUERIES = 200
 _TOLERANCE = 1e-5
 
@@ -38,7 +39,7 @@ def choose_index(
     judges = _judges(vectors, queries)
     for kind in _kinds(vectors, flat_ads, max_bytes):
         candidate = build_index(vectors, kind, threads=threads)
-        for ef in _EFS if kind.startswith("hnsw") else (None,):
+        for ef in EFS if kind.startswith("hnsw") else (None,):
             judged = FaissIndex(candidate.index, IndexCard(kind=kind, ef=ef))
             recall = recall_of(judged, exact, judges)
             if recall >= MIN_RECALL:

@@ -50,11 +50,11 @@ def test_the_smallest_width_with_enough_recall_is_chosen(tmp_path: Path) -> None
         return best if ef >= 128 else best[:9]
 
     assert smallest_width(catalogue, _search) == Width(128, 1.0)
-    assert sorted(set(asked)) == [32, 64, 128]
+    assert sorted(set(asked)) == [ef for ef in EFS if ef <= 128]
 
 
 def test_rivals_are_chosen_as_wide_as_ours() -> None:
-    assert WANTED_RECALL == index_choice.MIN_RECALL
+    assert (WANTED_RECALL, EFS) == (index_choice.MIN_RECALL, index_choice.EFS)
 
 
 def test_the_widest_is_taken_where_none_finds_enough(tmp_path: Path) -> None:
