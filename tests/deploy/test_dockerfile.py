@@ -68,6 +68,7 @@ def test_the_image_says_whether_it_is_alive() -> None:
 def test_versions_come_from_the_lock_and_no_code_is_tuned_to_the_builder() -> None:
     assert "--constraint deploy/constraints.txt" in DOCKERFILE
     assert "HNSWLIB_NO_NATIVE=1" in DOCKERFILE
+    assert 'CXXFLAGS="-march=$X86"' in DOCKERFILE
 
 
 def test_what_is_copied_is_in_the_build_context() -> None:
