@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from shared.errors import InvalidInput
 
@@ -24,6 +24,15 @@ _WITH_SENTINELS = re.compile(
 _HOST = re.compile(
     r"(?:sentinel://)?(?:[^@/]*@)?(?P<host>\[[^\]]+\]|[^:\[\]]+)(?::(?P<port>\d+))?"
 )
+
+
+class _MasterPool(SentinelConnectionPool):
+    """Closes the connections to the sentinels with its own, which redis-py leaves to the garbage collector."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        super().disconnect(inuse_connections)
+        for sentinel in self.sentinel_manager.sentinels:
+            sentinel.close()
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,7 @@ class RedisAddress:
         )
         found: redis.Redis = sentinels.master_for(  # type: ignore[no-untyped-call]
             self.master,
+            connection_pool_class=_MasterPool,
             db=self.database,
             username=unquote(user) or None,
             password=unquote(password) or None,

@@ -60,6 +60,21 @@ def test_celery_is_told_of_all_sentinels_and_of_the_login() -> None:
     assert RedisAddress.of("redis://u:p@a:1/3").broker == ("redis://u:p@a:1/3", {})
 
 
+def test_who_closes_the_client_closes_its_connections_to_the_sentinels() -> None:
+    address = RedisAddress.of("redis+sentinel://a:1,b:2/0?master=m")
+    client = address.client(retries=0, timeout_seconds=1.0)
+    closed: list[str] = []
+
+    class Sentinel:
+        def __init__(self, name: str) -> None:
+            self.close = lambda: closed.append(name)
+
+    client.connection_pool.sentinel_manager.sentinels = [Sentinel("a"), Sentinel("b")]
+    client.close()
+
+    assert closed == ["a", "b"]
+
+
 @pytest.mark.parametrize("url", ["redis+cluster://a:1", "rediss+cluster://a:1/0"])
 def test_a_cluster_is_refused_by_its_url(url: str) -> None:
     with pytest.raises(InvalidInput, match="is a cluster's, which the workers' queue cannot use"):
