@@ -11,8 +11,11 @@ FLAT_ADS = 30_000
 """Up to so many ads an exact scan is as fast as a graph, on a CPU."""
 MIN_RECALL = 0.995
 """Recall@10 against the exact scan that a graph must have on a sample, so that it has .99 on all that is asked."""
-EFS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512)
-"""Widths of a graph that are tried."""
+EFS = (
+    *(32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512),
+    *(640, 768, 1_024, 1_280, 1_536, 2_048),
+)
+"""Widths of a graph that are tried. A million ads may need the wide ones; comparing with each ad takes some thirty times as long."""
 _JUDGED_QUERIES = 200
 _TOLERANCE = 1e-5
 

@@ -26,7 +26,10 @@ WIDTH = "width.json"
 PATH = "/search"
 M, EF_CONSTRUCTION = 16, 200
 """Of every graph, ours too."""
-EFS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512)
+EFS = (
+    *(32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512),
+    *(640, 768, 1_024, 1_280, 1_536, 2_048),
+)
 """Widths that are tried, by ours as well."""
 K = 10
 WANTED_RECALL = 0.995
