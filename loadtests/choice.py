@@ -13,25 +13,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from loadtests.mapped import mapped
 from loadtests.results import Value, save
 from services.cli.generate import read_synthetic_queries
-from services.cli.kept_labels import KeptLabels
 from services.cli.models import SHIPPED
-from services.mapping.mapper import preset_of
-from services.mapping.settings import MappingSettings
 from services.training.arms import arms_named
 from services.training.choice import Choices
-from services.training.embeddings import CachedEncoder
 from services.training.evaluation import SECTIONS, Evaluation
 from services.training.guard import GuardSettings
 from services.training.measurement import difference
-from services.training.sources import Written, gather
+from services.training.sources import gather
 from services.training.train import TrainSettings, embed_documents
 from shared.cold_start import Tower
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, read_dataset
-from shared.encoder import SentenceEncoder
-from shared.settings import CommonSettings
 
 _ARMS = ("clicks", "skim")
 _CUTOFFS = (10, 100)
@@ -70,14 +65,7 @@ def measure(
     dataset: Dataset, rows: Sequence[SyntheticQueries], towers: Sequence[Tower]
 ) -> list[dict[str, Value]]:
     """Return a row an arm and tower: what was chosen, and the gain of recall in points with its 95 % interval."""
-    common = CommonSettings()
-    folder, home = common.models / "encoder", common.home / "evaluate"
-    encoder = CachedEncoder(SentenceEncoder(folder, threads=0), home / "vectors")
-    known = {document.id for document in dataset.documents}
-    rows = [row for row in rows if row.document_id in known]
-    preset = preset_of(MappingSettings())
-    kept = KeptLabels(home, SentenceEncoder(folder), preset, is_fresh=False)
-    written = Written(rows, kept.calibrated(dataset, rows, "Mapping, calibrated"))
+    encoder, written = mapped(dataset, rows)
     table: list[dict[str, Value]] = []
     for tower in towers:
         described = embed_documents(dataset.documents, encoder, tower)

@@ -15,26 +15,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtests.mapped import mapped
 from loadtests.results import Value, save
 from loadtests.validation import without_test
 from services.cli.generate import read_synthetic_queries
-from services.cli.kept_labels import KeptLabels
 from services.cli.models import SHIPPED
-from services.mapping.mapper import preset_of
-from services.mapping.settings import MappingSettings
 from services.training.classifiers import train_classifiers
 from services.training.embeddings import CachedEncoder
 from services.training.guard import GuardSettings, mix
+from services.training.labels import Pairs
 from services.training.measurement import Measurement
 from services.training.supervision import supervise
 from services.training.train import TrainSettings, embed_documents, embed_queries
 from shared.ad_index import flat_index
 from shared.cold_start import Tower
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Dataset, Pairs, read_dataset
-from shared.encoder import SentenceEncoder
+from shared.dataset import Dataset, read_dataset
 from shared.encoder_files import QUERY_TOKENS
-from shared.settings import CommonSettings
 
 _NEW_SHARE = 0.2
 _NEAREST, _CLASSIFIERS_SHARES = 3, (0.25, 0.5)
@@ -61,14 +58,8 @@ def main() -> None:
 
 def measure(dataset: Dataset, rows: Sequence[SyntheticQueries]) -> list[dict[str, Value]]:
     """Return a row a tower, start of the training and way to make a new document's vector."""
-    common = CommonSettings()
-    folder, home = common.models / "encoder", common.home / "evaluate"
-    encoder = CachedEncoder(SentenceEncoder(folder, threads=0), home / "vectors")
-    known = {document.id for document in dataset.documents}
-    rows = [row for row in rows if row.document_id in known]
-    preset = preset_of(MappingSettings())
-    kept = KeptLabels(home, SentenceEncoder(folder), preset, is_fresh=False)
-    labels = kept.calibrated(dataset, rows, "Mapping, calibrated")
+    encoder, written = mapped(dataset, rows)
+    rows, labels = written.synthetic_queries, written.labels
     asked = mean_queries(dataset, rows, encoder)
     is_new = drawn(len(dataset.documents))
     table: list[dict[str, Value]] = []
