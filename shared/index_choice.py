@@ -15,7 +15,7 @@ EFS = (
     *(32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512),
     *(640, 768, 1_024, 1_280, 1_536, 2_048),
 )
-"""Widths of a graph that are tried; the widest still costs less than comparing with each of a million ads."""
+"""Widths of a graph that are tried."""
 _JUDGED_QUERIES = 200
 _TOLERANCE = 1e-5
 
