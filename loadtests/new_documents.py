@@ -20,23 +20,26 @@ from loadtests.results import Value, save
 from loadtests.validation import without_test
 from services.cli.generate import read_synthetic_queries
 from services.cli.models import SHIPPED
-from services.training.classifiers import train_classifiers
 from services.training.embeddings import CachedEncoder
-from services.training.guard import GuardSettings, mix
-from services.training.labels import Pairs
 from services.training.measurement import Measurement
+from services.training.sources import Written
 from services.training.supervision import supervise
-from services.training.train import TrainSettings, embed_documents, embed_queries
+from services.training.train import (
+    TrainedModel,
+    TrainSettings,
+    embed_documents,
+    embed_queries,
+    train,
+)
 from shared.ad_index import flat_index
-from shared.cold_start import Tower
+from shared.cold_start import Tower, start_parts
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, read_dataset
 from shared.encoder_files import QUERY_TOKENS
 
 _NEW_SHARE = 0.2
 _NEAREST, _CLASSIFIERS_SHARES = 3, (0.25, 0.5)
-_QUERIES_SHARES = (0.1, 0.2, 0.3, 0.5)
-_START_SHARES = (0.0, 0.5)
+_START_SHARES = (0.0, 0.5, 0.65, 0.8)
 _CUTOFFS = (10, 100)
 _TOWERS: Sequence[Tower] = ("title", "metadata")
 Vectors = NDArray[np.float32]
@@ -59,28 +62,23 @@ def main() -> None:
 def measure(dataset: Dataset, rows: Sequence[SyntheticQueries]) -> list[dict[str, Value]]:
     """Return a row a tower, start of the training and way to make a new document's vector."""
     encoder, written = mapped(dataset, rows)
-    rows, labels = written.synthetic_queries, written.labels
-    asked = mean_queries(dataset, rows, encoder)
     is_new = drawn(len(dataset.documents))
+    none = np.zeros_like(is_new)
     table: list[dict[str, Value]] = []
     for tower in _TOWERS:
-        described = embed_documents(dataset.documents, encoder, tower)
-        for start in _START_SHARES:
-            begun = blend(described, asked, start)
-            every = np.zeros_like(is_new)
+        for share in _START_SHARES:
+            settings = TrainSettings(tower=tower, queries_share=share)
+            every = trained(dataset, written, none, encoder, settings)
             ways = [
-                ("all are trained", trained(dataset, labels, rows, begun, every, encoder)),
-                *_ways(
-                    trained(dataset, labels, rows, begun, is_new, encoder),
-                    described,
-                    asked,
-                    is_new,
-                ),
+                ("all are trained", every.vectors),
+                *_ways(dataset, written, is_new, encoder, settings),
             ]
             for name, vectors in ways:
                 row: dict[str, Value] = {
                     "documents as": "titles only" if tower == "title" else "titles + metadata",
-                    "training starts from": "embeddings" if not start else _share(start),
+                    "training starts from": (
+                        f"{share:.0%} mean synthetic query" if share else "embeddings"
+                    ),
                     "new documents have": name,
                 }
                 table.append(row | recalls(dataset, vectors, is_new, encoder))
@@ -95,42 +93,18 @@ def drawn(documents: int) -> NDArray[np.bool_]:
     return is_new
 
 
-def mean_queries(
-    dataset: Dataset, rows: Sequence[SyntheticQueries], encoder: CachedEncoder
-) -> Vectors:
-    """Return (documents, dimensions) the mean of each one's synthetic queries, of length 1; 0 where there are none."""
-    position = {document.id: place for place, document in enumerate(dataset.documents)}
-    owners = [position[row.document_id] for row in rows for _ in row.queries]
-    texts = [query for row in rows for query in row.queries]
-    sums = np.zeros((len(position), encoder.dimensions), dtype=np.float32)
-    np.add.at(sums, owners, encoder.encode(texts, max_tokens=QUERY_TOKENS))
-    return _unit(sums)
-
-
-def blend(described: Vectors, asked: Vectors, share: float) -> Vectors:
-    """Return embeddings with so much of the mean query in them, of length 1."""
-    return _unit((1 - share) * described + np.float32(share) * asked)
-
-
 def trained(
     dataset: Dataset,
-    labels: Pairs,
-    rows: Sequence[SyntheticQueries],
-    begun: Vectors,
+    written: Written,
     is_new: NDArray[np.bool_],
     encoder: CachedEncoder,
-) -> Vectors:
-    """Return what `skim train` makes of those that are not new, and where the others began."""
-    old = np.flatnonzero(~is_new)
-    seen = replace(dataset, documents=[dataset.documents[place] for place in old.tolist()])
-    supervision = supervise(seen, labels, TrainSettings().labels, rows)
-    queries = encoder.encode(supervision.queries, max_tokens=QUERY_TOKENS)
-    classifiers = train_classifiers(
-        queries, supervision.labels, begun[old], TrainSettings().classifiers
-    )
-    vectors = begun.copy()
-    vectors[old] = mix(classifiers, begun[old], GuardSettings().default)
-    return vectors
+    settings: TrainSettings,
+) -> TrainedModel:
+    """Return what `skim train` makes of those that are not new."""
+    old = np.flatnonzero(~is_new).tolist()
+    seen = replace(dataset, documents=[dataset.documents[place] for place in old])
+    supervision = supervise(seen, written.labels, settings.labels, written.synthetic_queries)
+    return train(seen.documents, supervision, encoder, settings)
 
 
 def recalls(
@@ -160,34 +134,46 @@ def recalls(
 
 
 def _ways(
-    vectors: Vectors, described: Vectors, asked: Vectors, is_new: NDArray[np.bool_]
+    dataset: Dataset,
+    written: Written,
+    is_new: NDArray[np.bool_],
+    encoder: CachedEncoder,
+    settings: TrainSettings,
 ) -> Iterator[tuple[str, Vectors]]:
     """Yield each way to make new documents' vectors, with all vectors."""
+    model = trained(dataset, written, is_new, encoder, settings)
+    described = embed_documents(dataset.documents, encoder, settings.tower)[is_new]
 
     def _with(new: Vectors) -> Vectors:
-        made = vectors.copy()
-        made[is_new] = new[is_new]
-        return made
+        vectors = np.empty((len(is_new), encoder.dimensions), dtype=np.float32)
+        vectors[~is_new], vectors[is_new] = model.vectors, new
+        return vectors
 
     yield "their embedding", _with(described)
-    cosines = described @ described[~is_new].T
-    nearest = np.argpartition(-cosines, _NEAREST, axis=1)[:, :_NEAREST]
-    classifiers = vectors[~is_new][nearest].mean(axis=1)
+    known = embed_documents(dataset.documents, encoder, settings.tower)[~is_new]
+    nearest = np.argpartition(-described @ known.T, _NEAREST, axis=1)[:, :_NEAREST]
+    classifiers = model.vectors[nearest].mean(axis=1)
     for share in _CLASSIFIERS_SHARES:
         mixed = (1 - share) * described + np.float32(share) * classifiers
         yield f"{share:.0%} of the {_NEAREST} nearest trained vectors", _with(mixed)
-    for share in _QUERIES_SHARES:
-        yield _share(share), _with(blend(described, asked, share))
+    if settings.queries_share:
+        asked = summed_queries(dataset, written.synthetic_queries, encoder)[is_new]
+        start = start_parts(described, asked, settings.queries_share).start
+        yield "such a start", _with(start)
+        shift = np.array(model.cold_start.shift, dtype=np.float32)
+        yield "such a start, moved as training moved the others", _with(start + shift)
 
 
-def _share(share: float) -> str:
-    return f"{share:.0%} mean synthetic query"
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return scaled
+def summed_queries(
+    dataset: Dataset, rows: Sequence[SyntheticQueries], encoder: CachedEncoder
+) -> Vectors:
+    """Return (documents, dimensions) the sum of each one's synthetic queries; 0 where there are none."""
+    position = {document.id: place for place, document in enumerate(dataset.documents)}
+    owners = [position[row.document_id] for row in rows for _ in row.queries]
+    texts = [query for row in rows for query in row.queries]
+    sums = np.zeros((len(position), encoder.dimensions), dtype=np.float32)
+    np.add.at(sums, owners, encoder.encode(texts, max_tokens=QUERY_TOKENS))
+    return sums
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
     canaries.jsonl     queries with the ads they must find (`shared/bundle_facts.py`)
     lessons.jsonl      line n: what taught ad n
 
-Format 1 has neither of the last three. Bundles live in one folder, each under its version; the file `current` there names
+Format 1 has neither of the last three, nor, like format 2, a start that synthetic queries are part of. Bundles live in one folder, each under its version; the file `current` there names
 the served one, `previous` the one before.
 """
 
@@ -73,7 +73,7 @@ class Counts(Contract):
 class Manifest(Contract):
     """`manifest.json`."""
 
-    format_version: Literal[1, 2] = 2
+    format_version: Literal[1, 2, 3] = 3
     version: Identifier
     created_at: datetime
     git_revision: str | None

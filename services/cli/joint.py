@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,7 @@ def train_encoder_and_classifiers(
         supervision,
         mix(model.classifiers, described, weight),
         weight,
-        settings,
+        replace(settings, queries_share=0.0),  # it begins from embeddings
         SentenceEncoder(encoder).name,
+        reading,
     )

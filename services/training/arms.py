@@ -68,6 +68,11 @@ ARMS: Sequence[Arm] = (
     Arm("skim_and_unmapped", baselines.skim_and_unmapped),
     Arm("mar", baselines.missing_at_random),
     Arm("full_truth", baselines.full_truth),
+    Arm(
+        "full_truth_and_unmapped",
+        baselines.full_truth_and_unmapped,
+        rival_of="skim_and_unmapped",
+    ),
     Arm("clicks_stochastic", baselines.clicks, log="stochastic", rival_of="skim_stochastic"),
     Arm("ips", baselines.ips_estimated, log="stochastic", rival_of="skim_stochastic"),
     Arm("ips_golden", baselines.ips_golden, log="stochastic", rival_of="skim_stochastic"),

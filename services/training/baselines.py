@@ -191,6 +191,14 @@ def full_truth(sources: Sources) -> Supervision:
     return _weighted(sources, truth, truth)
 
 
+def full_truth_and_unmapped(sources: Sources) -> Supervision:
+    """Perfect labels and the synthetic queries: what SKIM's labels could give if all were right and none were missing."""
+    written = needed(sources.written, _SYNTHETIC)
+    return with_synthetic_queries(
+        full_truth(sources), sources.positions, written.synthetic_queries
+    )
+
+
 def _clicks_and(sources: Sources, labels: Pairs) -> Supervision:
     return of_labels(sources.queries, sources.positions, sources.log.clicks, labels, sources.use)
 

@@ -9,7 +9,6 @@ from services.training.serving_facts import ServingFacts
 from services.training.stamp import git_revision
 from services.training.train import TrainedModel, flat_settings
 from shared.bundle import write_bundle
-from shared.cold_start import cold_start_of
 from shared.contracts.document import Document
 from shared.encoder import read_card
 from shared.errors import InvalidInput
@@ -60,7 +59,7 @@ def bundle_model(
         data_sha256=model.data_sha256,
         metrics=metrics,
         version=version,
-        cold_start=cold_start_of(model.settings.tower),
+        cold_start=model.cold_start,
         calibration=facts.calibration if facts else None,
         canaries=facts.canaries if facts else (),
         lessons=facts.lessons if facts else (),

@@ -42,6 +42,8 @@ class Supervision:
     """How many of the labels are clicks."""
     added: int = 0
     """How many are none, titles' own documents left aside."""
+    synthetic: range = range(0)
+    """Which of the rows are synthetic queries."""
 
     @property
     def sha256(self) -> str:
@@ -181,7 +183,11 @@ def with_synthetic_queries(
         ),
         shape=(len(documents_of), len(positions)),
     )
-    return with_texts(supervision, list(documents_of), LabelMatrix(labels, labels))
+    before = len(supervision.queries)
+    return replace(
+        with_texts(supervision, list(documents_of), LabelMatrix(labels, labels)),
+        synthetic=range(before, before + len(documents_of)),
+    )
 
 
 def positions_of(documents: Sequence[Document]) -> dict[str, int]:

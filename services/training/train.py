@@ -23,7 +23,7 @@ from services.training.joint_settings import JointSettings
 from services.training.labels import LabelUse
 from services.training.supervision import Supervision
 from shared.bundle import Counts
-from shared.cold_start import Tower, cold_start_of
+from shared.cold_start import ColdStart, Tower, cold_start_of, start_parts
 from shared.contracts.document import Document
 from shared.dataset import Query
 from shared.encoder_files import QUERY_TOKENS
@@ -39,6 +39,8 @@ class TrainSettings:
     labels: LabelUse = field(default_factory=LabelUse)
     """What an augmented label is worth when the supervision is made."""
     guard: GuardSettings = field(default_factory=GuardSettings)
+    queries_share: float = 0.65
+    """Of the mean synthetic query in the vector that training begins from, where synthetic queries are learned."""
     joint: JointSettings | None = None
     """How encoder and classifiers learn together; None trains classifiers over the encoder as it is."""
 
@@ -56,6 +58,8 @@ class TrainedModel:
     data_sha256: str
     """Of the documents and the supervision."""
     encoder: str
+    cold_start: ColdStart
+    """How a document that training did not see becomes a vector that may stand beside these."""
 
 
 def train(
@@ -81,29 +85,52 @@ def train(
     """
     described = embed_documents(documents, encoder, settings.tower)
     rows = encoder.encode(supervision.queries, max_tokens=QUERY_TOKENS)
+    start, has_queries = start_of(described, rows, supervision, settings.queries_share)
     classifiers = train_classifiers(
         rows,
         supervision.labels,
-        described,
+        start,
         settings.classifiers,
         progress,
         checkpoint=checkpoint,
     )
     weight = choose_weight(
         classifiers,
-        described,
+        start,
         encoder.encode(exposed.queries, max_tokens=QUERY_TOKENS),
         exposed.documents,
         settings.guard,
     )
-    return model_of(
-        documents,
-        supervision,
-        mix(classifiers, described, weight),
-        weight,
-        settings,
-        encoder.name,
-    )
+    vectors = mix(classifiers, start, weight)
+    cold_start = cold_start_of(settings.tower)
+    if has_queries.any():
+        shift = (vectors - start)[has_queries].mean(axis=0, dtype=np.float64)
+        more = {"queries_share": settings.queries_share, "shift": shift.tolist()}
+        cold_start = cold_start.model_copy(update=more)
+    return model_of(documents, supervision, vectors, weight, settings, encoder.name, cold_start)
+
+
+def start_of(
+    described: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    supervision: Supervision,
+    share: float,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the (documents, dimensions) float32 unit vectors that training begins from, and which have queries in them.
+
+    Not of the paper, which begins from embeddings (section 3.3); figures in `services/README.md`.
+
+    Args:
+        described: (documents, dimensions) float32 unit vectors of the documents' texts.
+        rows: (queries, dimensions) float32 unit vectors of the supervision's.
+        supervision: its synthetic queries are those of each document.
+        share: of the mean synthetic query, see `shared.cold_start.start_parts`.
+    """
+    if not supervision.synthetic or not share:
+        return described, np.zeros(len(described), dtype=np.bool_)
+    written = slice(supervision.synthetic.start, supervision.synthetic.stop)
+    owned = supervision.labels.targets[written]
+    return start_parts(described, owned.T @ rows[written], share).start, owned.sum(axis=0) > 0
 
 
 def model_of(
@@ -113,6 +140,7 @@ def model_of(
     mixing_weight: float,
     settings: TrainSettings,
     encoder: str,
+    cold_start: ColdStart,
 ) -> TrainedModel:
     """Return the model that these vectors, (documents, dimensions), are; see `TrainedModel`."""
     return TrainedModel(
@@ -129,6 +157,7 @@ def model_of(
             (documents_sha256(documents) + supervision.sha256).encode()
         ).hexdigest(),
         encoder=encoder,
+        cold_start=cold_start,
     )
 
 

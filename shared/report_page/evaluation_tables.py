@@ -42,6 +42,7 @@ ARMS = {
     "skim_no_metadata": "clicks + SKIM, no metadata",
     "mar": "missing at random",
     "full_truth": "full truth",
+    "full_truth_and_unmapped": "full truth + unmapped",
 }
 """An arm that is not here goes by its own name."""
 METRICS = {

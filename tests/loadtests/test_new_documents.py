@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadtests.new_documents import blend, drawn
+from loadtests.new_documents import drawn, summed_queries
+from services.training.embeddings import CachedEncoder
+from shared.contracts.document import Document
+from shared.contracts.synthetic_queries import SyntheticQueries
+from shared.dataset import Dataset
+from tests.support.encoders import BagOfWordsEncoder
 
 
 def test_a_fifth_is_new_and_always_the_same() -> None:
@@ -15,18 +20,12 @@ def test_a_fifth_is_new_and_always_the_same() -> None:
     assert (is_new == drawn(50)).all()
 
 
-def test_a_blend_has_length_one_and_lies_between() -> None:
-    described = np.array([[1, 0]], dtype=np.float32)
-    asked = np.array([[0, 1]], dtype=np.float32)
+def test_queries_are_summed_for_the_document_they_were_written_for() -> None:
+    encoder = CachedEncoder(BagOfWordsEncoder())
+    dataset = Dataset([Document(id=name, title=name) for name in ("red", "none")], [], {}, {})
+    rows = [SyntheticQueries(document_id="red", queries=["wine", "boat"])]
 
-    half = blend(described, asked, 0.5)
+    sums = summed_queries(dataset, rows, encoder)
 
-    assert np.linalg.norm(half) == pytest.approx(1)
-    assert half[0, 0] == pytest.approx(half[0, 1])
-    assert blend(described, asked, 0) == pytest.approx(described)
-
-
-def test_without_synthetic_queries_a_document_keeps_its_embedding() -> None:
-    described = np.array([[0.6, 0.8]], dtype=np.float32)
-
-    assert blend(described, np.zeros_like(described), 0.5) == pytest.approx(described)
+    assert sums[0] == pytest.approx(encoder.encode(["wine", "boat"], max_tokens=32).sum(axis=0))
+    assert not np.any(sums[1])

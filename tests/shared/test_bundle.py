@@ -241,7 +241,7 @@ def test_a_bundle_tells_what_serving_needs_beside_vectors(encoder: Path, bundles
     folder = write(bundles, encoder, **facts)
 
     manifest = verify_bundle(folder)
-    assert (manifest.format_version, manifest.index) == (2, IndexCard(kind="flat"))
+    assert (manifest.format_version, manifest.index) == (3, IndexCard(kind="flat"))
     assert (manifest.cold_start, manifest.calibration) == (
         facts["cold_start"],
         facts["calibration"],

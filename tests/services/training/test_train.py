@@ -8,15 +8,18 @@ from services.training.classifiers import ClassifierSettings
 from services.training.embeddings import CachedEncoder
 from services.training.evaluation import exposed_slice
 from services.training.guard import GuardSettings
-from services.training.supervision import supervise
+from services.training.supervision import Supervision, supervise
 from services.training.train import (
     TrainedModel,
     TrainSettings,
     embed_documents,
     embed_queries,
     flat_settings,
+    start_of,
     train,
 )
+from shared.cold_start import cold_start_of
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset
 from shared.errors import InvalidInput
 
@@ -182,3 +185,63 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert resumed is not None
     assert (resumed.vectors == whole.vectors).all()
     assert not (tmp_path / "classifiers").exists()
+
+
+def with_queries(dataset: Dataset, texts: dict[str, list[str]]) -> Supervision:
+    written = [SyntheticQueries(document_id=key, queries=row) for key, row in texts.items()]
+    return supervise(dataset, {}, TITLES.labels, written)
+
+
+def test_training_begins_where_synthetic_queries_are_part_of_a_document(
+    dataset: Dataset, encoder: CachedEncoder
+) -> None:
+    first, second, *_ = dataset.documents
+    supervision = with_queries(dataset, {first.id: ["a quick boat", "a slow boat"]})
+    described = embed_documents(dataset.documents, encoder, "title")
+    rows = encoder.encode(supervision.queries, max_tokens=32)
+
+    start, has_queries = start_of(described, rows, supervision, 0.5)
+
+    mean = encoder.encode(["a quick boat", "a slow boat"], max_tokens=32).mean(axis=0)
+    expected = described[0] + mean / np.linalg.norm(mean)
+    assert start[0] == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
+    assert has_queries.tolist() == [document is first for document in dataset.documents]
+    assert start[1] == pytest.approx(described[1], abs=1e-6), second
+    assert start_of(described, rows, supervision, 0.0)[0] is described
+
+
+def test_titles_and_train_queries_are_no_synthetic_queries(
+    dataset: Dataset, encoder: CachedEncoder
+) -> None:
+    supervision = supervise(dataset, {}, TITLES.labels)
+    described = embed_documents(dataset.documents, encoder, "title")
+    rows = encoder.encode(supervision.queries, max_tokens=32)
+
+    start, has_queries = start_of(described, rows, supervision, 0.5)
+
+    assert start is described
+    assert not has_queries.any()
+
+
+def test_the_model_tells_how_training_moved_documents_with_synthetic_queries(
+    dataset: Dataset, encoder: CachedEncoder
+) -> None:
+    texts = {document.id: [f"cheap {document.title}"] for document in dataset.documents[:40]}
+    supervision = with_queries(dataset, texts)
+    settings = replace(TITLES, queries_share=0.5)
+
+    model = train(dataset.documents, supervision, encoder, settings)
+
+    described = embed_documents(dataset.documents, encoder, "title")
+    rows = encoder.encode(supervision.queries, max_tokens=32)
+    start, _ = start_of(described, rows, supervision, 0.5)
+    moved = (model.vectors[:40] - start[:40]).mean(axis=0)
+    assert model.cold_start.queries_share == 0.5
+    assert model.cold_start.shift == pytest.approx(moved.tolist(), abs=1e-5)
+    assert np.linalg.norm(moved) > 0.01
+
+
+def test_without_synthetic_queries_a_new_document_is_its_embedding(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder
+) -> None:
+    assert trained(dataset, labels, encoder, TITLES).cold_start == cold_start_of("title")
