@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from shared.contracts.document import Document
-from shared.contracts.inference import AdsChanged
+from shared.contracts.inference import Ad, AdsChanged
+from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import NotFound, Unanswered, Unavailable
-from shared.store import Store
+from shared.store import Store, Stored
 
 _ROUNDS = 5
 
@@ -16,9 +17,7 @@ _ROUNDS = 5
 class TakesAds(Protocol):
     """The inference service, as far as it takes changes."""
 
-    def put_ads(
-        self, documents: Sequence[Document], *, unless_deleted: bool = False
-    ) -> AdsChanged:
+    def put_ads(self, ads: Sequence[Ad], *, unless_deleted: bool = False) -> AdsChanged:
         """Add ads, or give known ids another content."""
 
     def delete_ads(self, ad_ids: Sequence[str]) -> AdsChanged:
@@ -40,22 +39,27 @@ class AdPublisher:
     def __init__(self, store: Store, ads: TakesAds) -> None:
         self._store, self._ads = store, ads
 
-    def publish(self, documents: Sequence[Document]) -> None:
-        """Make documents ads.
+    def publish(self, written: Sequence[Stored]) -> None:
+        """Make documents ads, with the synthetic queries that were written for them.
 
         Raises:
             Unavailable: the inference service or the store does not answer; to be called again.
         """
+        generators = {each.document.id: each.generator for each in written}
+        ads = [_ad_of(each.document, each.written) for each in written]
         for _ in range(_ROUNDS):
-            if not documents:
+            if not ads:
                 return
             try:
-                self._ads.put_ads(documents, unless_deleted=True)
+                self._ads.put_ads(ads, unless_deleted=True)
             except (
                 Unanswered
             ) as error:  # a change of ads may be repeated, and is no document's fault
                 raise Unavailable(str(error)) from error
-            documents = self._changed(documents)
+            ads = [
+                _ad_of(each, self._store.synthetic_queries(each, generators[each.id]))
+                for each in self._changed(ads)
+            ]
         raise Unavailable("documents change faster than they can be published")
 
     def withdraw(self, document_ids: Sequence[str]) -> None:
@@ -76,3 +80,9 @@ class AdPublisher:
         if gone:
             self.withdraw(gone)
         return changed
+
+
+def _ad_of(document: Document, written: WrittenQueries | None) -> Ad:
+    """Return the ad; without synthetic queries where they are not written yet, which whoever writes them publishes."""
+    queries = None if written is None else written.queries
+    return Ad(**document.model_dump(), synthetic_queries=queries)

@@ -172,9 +172,10 @@ class Augmenter:
         for document_id in document_ids:
             with suppress(NotFound):  # removed meanwhile
                 documents.append(self._store.document(document_id))
-        revisions = self._mapped(self._written(documents)) if documents else {}
+        written = self._written(documents) if documents else []
+        revisions = self._mapped(written) if written else {}
         if self._ads is not None:
-            self._ads.publish(documents)
+            self._ads.publish(written)
         return revisions
 
     def _remapped(self, document_ids: Sequence[str], among: Sequence[str]) -> dict[str, Revision]:

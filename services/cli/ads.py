@@ -14,8 +14,8 @@ from rich.table import Table
 from services.cli.console import out, print_json, progress_bar
 from shared.clients import InferenceClient
 from shared.contracts.base import Contract
-from shared.contracts.inference import AdPatch, AdsChanged
-from shared.dataset import read_documents, read_rows
+from shared.contracts.inference import Ad, AdPatch, AdsChanged
+from shared.dataset import read_rows
 from shared.errors import InvalidInput
 from shared.settings import CommonSettings
 
@@ -29,11 +29,14 @@ _Row = TypeVar("_Row")
 
 @app.command()
 def put(
-    file: Annotated[Path, typer.Argument(help="documents.jsonl; each becomes an ad.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help='documents.jsonl; each becomes an ad. May have "synthetic_queries".'),
+    ],
 ) -> None:
     """Add ads, or give known ids another content: the next query finds them, no training is needed."""
     with InferenceClient(CommonSettings().inference_url) as client:
-        _change(list(read_documents(file)), client.put_ads, "Putting ads", file)
+        _change(list(read_rows(file, Ad)), client.put_ads, "Putting ads", file)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Changes of the ads as the records of a file (`shared/record_file.py`): a line of JSON, then float32 vectors.
 
-The first record says the format. A restart encodes nothing: each ad that has no trained vector comes with its own, and
+The first record says the format, and so does one where a newer version went on with the file: in format 2 an ad may have synthetic
+queries, which format 1 knows nothing of. A restart encodes nothing: each ad that has no trained vector comes with its own, and
 with what made it, since another bundle may have another encoder.
 """
 
@@ -20,7 +21,7 @@ from shared.errors import Damaged
 from shared.record_file import RecordFile
 
 JOURNAL = "journal.bin"
-_FORMAT = orjson.dumps({"format": 1}) + b"\n"
+_FORMAT, _OLD_FORMAT = (orjson.dumps({"format": number}) + b"\n" for number in (2, 1))
 _ENTRIES_PER_RECORD = 500
 _REMEDY = (
     "restore the file; without it, ads that were deleted come back and ads that were put are gone"
@@ -37,6 +38,7 @@ class AdJournal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = RecordFile(folder / JOURNAL, _REMEDY)
+        self._is_of_this_format = False
 
     @property
     def size(self) -> int:
@@ -45,8 +47,9 @@ class AdJournal:
 
     def append(self, entries: Mapping[str, Entry]) -> None:
         """Write changes through to the disk, all or none; `Unavailable` if it cannot be done."""
-        if not self.size:
+        if not self._is_of_this_format:
             self._file.append(_FORMAT)
+            self._is_of_this_format = True
         self._file.append(_payload_of(entries))
 
     def read(self, *, mends: bool = True) -> dict[str, Entry]:
@@ -57,10 +60,11 @@ class AdJournal:
         """
         entries: dict[str, Entry] = {}
         for number, (start, payload) in enumerate(self._file.read(mends=mends)):
-            if number == 0:
-                if payload != _FORMAT:
-                    raise Damaged(f"{self._file.damage(start)} (not a format this version reads)")
+            if payload in (_FORMAT, _OLD_FORMAT):
+                self._is_of_this_format = payload == _FORMAT
                 continue
+            if number == 0:
+                raise Damaged(f"{self._file.damage(start)} (not a format this version reads)")
             try:
                 entries.update(_entries_of(payload))
             except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from services.inference.columns import Columns
 from services.inference.generation import Generation, Segment
 from services.inference.view import View
-from shared.contracts.document import Document, MetadataValue
+from shared.contracts.document import MetadataValue
+from shared.contracts.inference import Ad
 from shared.index_choice import choose_index
 
 _FIRST_ROWS = 64
@@ -26,9 +27,9 @@ class Entry:
     content_hash: str
     """Of the document; of what was deleted, empty if there was nothing."""
     row: bytes | None
-    """The document as JSON; None: deleted."""
+    """The ad as JSON; None: deleted."""
     vector: NDArray[np.float32] | None = None
-    """(dimensions,) float32 of an ad whose content no training has seen; None where it has a trained one."""
+    """(dimensions,) float32 that an ad begins with whose content no training has seen; None where it has a trained one."""
     recipe: str = ""
     """What made the vector."""
 
@@ -104,10 +105,10 @@ class Catalogue:
             position = self.generation.positions.get(ad_id)
         return position if position is not None and self.view.is_live[position] else None
 
-    def document(self, ad_id: str) -> Document | None:
+    def ad(self, ad_id: str) -> Ad | None:
         """Return an ad, None if there is none."""
         position = self.position(ad_id)
-        return None if position is None else Document.model_validate_json(self.view.row(position))
+        return None if position is None else Ad.model_validate_json(self.view.row(position))
 
     def is_as_published(self, ad_id: str, row: bytes) -> bool:
         """Say whether the bundle has an ad with this very content."""
@@ -161,11 +162,12 @@ class Catalogue:
 
     def _vector_of(self, entry: Entry) -> NDArray[np.float32]:
         assert entry.row is not None  # noqa: S101  (both callers looked)
-        position = self.generation.trained(Document.model_validate_json(entry.row))
+        ad = Ad.model_validate_json(entry.row)
+        position = self.generation.trained(ad)
         if position is not None:
             return self.generation.base.index.vector(position)
         assert entry.vector is not None  # noqa: S101  (what the class asks for)
-        return entry.vector
+        return self.generation.moved(entry.vector, ad)
 
 
 def _metadata_of(row: bytes) -> Mapping[str, MetadataValue]:

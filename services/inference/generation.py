@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -20,8 +20,9 @@ from services.inference.rows import MappedLines, Rows
 from shared.ad_index import AdIndex, flat_index, read_index
 from shared.bundle import ADS, ENCODER, Manifest, verify_bundle
 from shared.bundle_facts import CANARIES, LESSONS, MIN_OVERLAP, Canary, Lessons, ScoreCalibration
-from shared.cold_start import ColdStart, cold_start_of
+from shared.cold_start import ColdStart, StartParts, cold_start_of, start_parts
 from shared.contracts.document import Document, MetadataValue
+from shared.contracts.inference import Ad
 from shared.encoder import SentenceEncoder
 from shared.errors import Damaged
 from shared.pace import Pace
@@ -60,6 +61,13 @@ class Encoder(Protocol):
         """Return (texts, dimensions) float32 unit vectors, in the order given."""
 
 
+class Read(NamedTuple):
+    """What a new ad's vector is made of."""
+
+    text: str
+    queries: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Segment:
     """Ads that are searched together. Position n of the index is row n."""
@@ -79,6 +87,8 @@ class Generation:
     positions: Mapping[str, int]
     """Ad id -> position in `base`."""
     cold_start: ColdStart = _METADATA
+    shift: NDArray[np.float32] | None = None
+    """(dimensions,), see `moved`."""
     calibration: ScoreCalibration | None = None
     mixing_weight: float | None = None
     """Share of the classifiers in the vectors; None if the bundle does not say."""
@@ -93,15 +103,37 @@ class Generation:
 
     @property
     def recipe(self) -> str:
-        """Return a name of all that decides on the vector of a new ad."""
-        return f"{self.encoder.name}/{self.cold_start.tower}/{self.cold_start.max_tokens}"
+        """Return a name of all that decides on where the vector of a new ad begins."""
+        reading = self.cold_start
+        share = f"/{reading.queries_share:g}" if reading.queries_share else ""
+        return f"{self.encoder.name}/{reading.tower}/{reading.max_tokens}{share}"
 
-    def cold_vector(self, text: str) -> NDArray[np.float32]:
-        """Return the (dimensions,) vector of a new ad of which this text is read."""
-        vector: NDArray[np.float32] = self.encoder.encode(
-            [text], max_tokens=self.cold_start.max_tokens
-        )[0]
+    def reads(self, ad: Ad) -> Read:
+        """Return what the vector of a new ad is made of."""
+        queries = ad.synthetic_queries if self.cold_start.queries_share else None
+        return Read(self.cold_start.text_of(ad), tuple(dict.fromkeys(queries or ())))
+
+    def start_parts(self, read: Read) -> StartParts:
+        """Return the parts, (1, dimensions) each, of the vector that a new ad begins with."""
+        embedding = self.encoder.encode([read.text], max_tokens=self.cold_start.max_tokens)
+        queries = np.zeros_like(embedding)
+        if read.queries:
+            queries += self.encoder.encode(read.queries).sum(axis=0)
+        return start_parts(embedding, queries, self.cold_start.queries_share)
+
+    def start(self, read: Read) -> NDArray[np.float32]:
+        """Return the (dimensions,) vector that a new ad begins with: the same for every bundle of this recipe."""
+        vector: NDArray[np.float32] = self.start_parts(read).start[0]
         return vector
+
+    def moved(self, start: NDArray[np.float32], ad: Ad) -> NDArray[np.float32]:
+        """Return the vector that a new ad has beside this bundle's trained ones.
+
+        One with synthetic queries is moved as training moved those, on the mean; without, it would be found less.
+        """
+        if self.shift is None or not self.reads(ad).queries:
+            return start
+        return start + self.shift
 
     def trained(self, document: Document) -> int | None:
         """Return the position whose vector was trained on this title and text; None if there is none.
@@ -125,7 +157,7 @@ class Generation:
         ):  # the same letters, as most often: nothing is parsed
             return True
         published = self.document(position)
-        return published.content_hash == Document.model_validate_json(row).content_hash
+        return published.content_hash == Ad.model_validate_json(row).content_hash
 
     def document(self, position: int) -> Document:
         """Return an ad as the bundle has it."""
@@ -181,6 +213,12 @@ def generation_of(
             f"bundle {name}: {len(rows)} ads, {len(index)} vectors of {index.dimensions} "
             f"dimensions, an encoder of {encoder.dimensions}"
         )
+    reading = cold_start or _METADATA
+    if len(reading.shift) not in (0, encoder.dimensions):
+        raise Damaged(
+            f"bundle {name}: new ads are to be moved by {len(reading.shift)} numbers, "
+            f"expected {encoder.dimensions}"
+        )
     try:
         positions = AdPositions(rows, hashes)
     except Damaged as error:
@@ -190,7 +228,8 @@ def generation_of(
         encoder,
         Segment(index, rows, columns),
         positions,
-        cold_start or _METADATA,
+        reading,
+        np.array(reading.shift, dtype=np.float32) if reading.shift else None,
         calibration,
         mixing_weight,
         lessons,

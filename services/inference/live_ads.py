@@ -21,17 +21,16 @@ from numpy.typing import NDArray
 
 from services.inference.ad_journal import AdJournal
 from services.inference.catalogue import Catalogue, Entry
-from services.inference.generation import Generation
+from services.inference.generation import Generation, Read
 from services.inference.patching import patched
 from services.inference.view import View
-from shared.contracts.document import Document
-from shared.contracts.inference import AdPatch, AdsChanged
+from shared.contracts.inference import Ad, AdPatch, AdsChanged
 from shared.errors import InvalidInput, Unavailable
 
 _ENCODED_UNDER_LOCK = 16
 """Ads that may be encoded while changes wait for a switch."""
-_Vectors = dict[tuple[str, str], NDArray[np.float32]]
-"""What made a vector, and of which text -> the vector."""
+_Vectors = dict[tuple[str, Read], NDArray[np.float32]]
+"""What made a vector, and of which texts -> the vector."""
 _log = structlog.get_logger()
 
 
@@ -51,7 +50,7 @@ class Upkeep:
 class _Plan:
     """What a change comes to, seen from one state of the ads."""
 
-    puts: dict[str, Document] = field(default_factory=dict)
+    puts: dict[str, Ad] = field(default_factory=dict)
     deletes: dict[str, str] = field(default_factory=dict)
     """Ad id -> content hash of what is deleted."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -124,11 +123,11 @@ class LiveAds:
                 self._entries, self._catalogue = known, catalogue
             return catalogue.view
 
-    def put(self, documents: Sequence[Document], *, unless_deleted: bool = False) -> AdsChanged:
+    def put(self, ads: Sequence[Ad], *, unless_deleted: bool = False) -> AdsChanged:
         """Add ads, or give known ids another content.
 
         Args:
-            documents: each id once.
+            ads: each id once.
             unless_deleted: leave out an ad that was deleted with this very content: who repeats what was said
                 before the deletion does not undo it.
 
@@ -136,18 +135,15 @@ class LiveAds:
             InvalidInput: an id occurs twice; nothing has changed then.
             Unavailable: it could not be written, or another process changes these ads; nothing has changed.
         """
-        _check_once([document.id for document in documents])
+        _check_once([ad.id for ad in ads])
 
         def _plan() -> _Plan:
             plan = _Plan()
-            for document in documents:
-                entry = self._entries.get(document.id)
-                if unless_deleted and _is_deleted(entry, document.content_hash):
+            for ad in ads:
+                if unless_deleted and _is_deleted(self._entries.get(ad.id), ad.content_hash):
                     plan.count("refused")
                 else:
-                    # An ad of the bundle alone is noted too: a bundle without it may follow.
-                    is_noted = entry is not None and entry.row is not None
-                    self._plan_put(plan, document, is_noted=is_noted)
+                    self._plan_put(plan, ad)
             return plan
 
         return self._change(_plan)
@@ -159,11 +155,13 @@ class LiveAds:
         def _plan() -> _Plan:
             plan = _Plan()
             for patch in patches:
-                known = self._document(patch.id)
+                known = self._ad(patch.id)
                 if known is None:
                     plan.count("unknown")
+                elif (changed := patched(known, patch)).content_hash == known.content_hash:
+                    plan.count("unchanged")
                 else:
-                    self._plan_put(plan, patched(known, patch))
+                    self._plan_put(plan, changed)
             return plan
 
         return self._change(_plan)
@@ -174,7 +172,7 @@ class LiveAds:
         def _plan() -> _Plan:
             plan = _Plan()
             for ad_id in dict.fromkeys(ad_ids):
-                known, entry = self._document(ad_id), self._entries.get(ad_id)
+                known, entry = self._ad(ad_id), self._entries.get(ad_id)
                 plan.count("unknown" if known is None else "removed")
                 if known is not None or entry is None:
                     plan.deletes[ad_id] = "" if known is None else known.content_hash
@@ -254,36 +252,41 @@ class LiveAds:
                 **plan.counts,
             )
 
-    def _plan_put(self, plan: _Plan, document: Document, *, is_noted: bool = True) -> None:
-        known = self._document(document.id)
-        if known is not None and known.content_hash == document.content_hash:
-            plan.count("unchanged")
-            if not is_noted:
-                plan.puts[document.id] = document
-            return
-        plan.count("added" if known is None else "changed")
-        plan.puts[document.id] = document
+    def _plan_put(self, plan: _Plan, ad: Ad) -> None:
+        known, entry = self._ad(ad.id), self._entries.get(ad.id)
+        ad = ad.knowing(known)
+        if known is None:
+            plan.count("added")
+        elif known.content_hash != ad.content_hash:
+            plan.count("changed")
+        else:
+            is_noted = entry is not None and known.synthetic_queries == ad.synthetic_queries
+            plan.count("unchanged" if is_noted or self._is_trained(ad) else "changed")
+            if is_noted:
+                return
+        # Also an ad that the bundle has like this: a bundle without it may follow.
+        plan.puts[ad.id] = ad
 
-    def _document(self, ad_id: str) -> Document | None:
+    def _ad(self, ad_id: str) -> Ad | None:
         """Return an ad as it is now; before anything is served, as it was put."""
-        if self._catalogue is not None:
-            return self._catalogue.document(ad_id)
         entry = self._entries.get(ad_id)
-        if entry is None or entry.row is None:
-            return None
-        return Document.model_validate_json(entry.row)
+        if entry is not None:
+            return None if entry.row is None else Ad.model_validate_json(entry.row)
+        return None if self._catalogue is None else self._catalogue.ad(ad_id)
+
+    def _is_trained(self, ad: Ad) -> bool:
+        return self._catalogue is not None and self._catalogue.generation.trained(ad) is not None
 
     def _write(self, catalogue: Catalogue | None, plan: _Plan, vectors: _Vectors) -> None:
         # Microseconds since 1970, always above the one before: it grows too where a folder is lost.
         version = max(self._version + 1, time.time_ns() // 1_000)
         generation = None if catalogue is None else catalogue.generation
         entries = {ad_id: Entry(version, each, None) for ad_id, each in plan.deletes.items()}
-        for ad_id, document in plan.puts.items():
-            row = document.model_dump_json().encode()
-            entry = Entry(version, document.content_hash, row)
-            if generation is not None and generation.trained(document) is None:
+        for ad_id, ad in plan.puts.items():
+            entry = Entry(version, ad.content_hash, ad.row)
+            if generation is not None and generation.trained(ad) is None:
                 recipe = generation.recipe
-                vector = vectors[recipe, generation.cold_start.text_of(document)]
+                vector = vectors[recipe, generation.reads(ad)]
                 entry = replace(entry, vector=vector, recipe=recipe)
             entries[ad_id] = entry
         self._journal.append(entries)
@@ -311,11 +314,11 @@ class LiveAds:
                 continue
             if entry.vector is None and generation.is_as_published(ad_id, entry.row):
                 continue
-            document = Document.model_validate_json(entry.row)
-            if generation.trained(document) is not None:
+            ad = Ad.model_validate_json(entry.row)
+            if generation.trained(ad) is not None:
                 entries[ad_id] = replace(entry, vector=None, recipe="")
             elif not is_of_recipe:
-                vector = generation.cold_vector(generation.cold_start.text_of(document))
+                vector = generation.start(generation.reads(ad))
                 entries[ad_id] = replace(entry, vector=vector, recipe=generation.recipe)
 
     def _read_again(self) -> None:
@@ -354,18 +357,16 @@ def _is_deleted(entry: Entry | None, content_hash: str) -> bool:
     return entry is not None and entry.row is None and entry.content_hash == content_hash
 
 
-def _encode_new(
-    catalogue: Catalogue | None, documents: Iterable[Document], vectors: _Vectors
-) -> None:
-    """Add the vectors of documents that no training has seen."""
+def _encode_new(catalogue: Catalogue | None, ads: Iterable[Ad], vectors: _Vectors) -> None:
+    """Add the vectors of ads that no training has seen."""
     if catalogue is None:
         return
     generation = catalogue.generation
-    for document in documents:
-        if generation.trained(document) is None:
-            text = generation.cold_start.text_of(document)
-            if (generation.recipe, text) not in vectors:
-                vectors[generation.recipe, text] = generation.cold_vector(text)
+    for ad in ads:
+        if generation.trained(ad) is None:
+            read = generation.reads(ad)
+            if (generation.recipe, read) not in vectors:
+                vectors[generation.recipe, read] = generation.start(read)
 
 
 def _check_once(ad_ids: Sequence[str]) -> None:

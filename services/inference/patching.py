@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from shared.contracts.document import Document
-from shared.contracts.inference import AdPatch
+from shared.contracts.inference import Ad, AdPatch
 from shared.errors import InvalidInput
 
 
-def patched(document: Document, patch: AdPatch) -> Document:
-    """Return the document with the patch applied.
+def patched(ad: Ad, patch: AdPatch) -> Ad:
+    """Return the ad with the patch applied; synthetic queries of another title or text are none of its own.
 
     Raises:
-        InvalidInput: what comes out is no document.
+        InvalidInput: what comes out is no ad.
     """
-    fields = document.model_dump()
+    fields = ad.model_dump(exclude={"synthetic_queries"})
     for name in ("title", "text"):
         value = getattr(patch, name)
         if value is not None:
@@ -26,8 +25,9 @@ def patched(document: Document, patch: AdPatch) -> Document:
         else:
             fields["metadata"][name] = value
     try:
-        return Document.model_validate(fields)
+        changed = Ad.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"ad {document.id!r}: {where}: {first['msg']}") from error
+        raise InvalidInput(f"ad {ad.id!r}: {where}: {first['msg']}") from error
+    return changed.knowing(ad)

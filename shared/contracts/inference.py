@@ -152,11 +152,31 @@ class AdsBatchResponse(Contract):
     took_ms: float
 
 
+class Ad(Document):
+    """A document that is served, and what else its vector is made of until a training has seen it."""
+
+    synthetic_queries: list[QueryText] | None = Field(default=None, max_length=256)
+    """Of this title and text. Absent: those that are known of them stay."""
+
+    def knowing(self, known: Document | None) -> Self:
+        """Return it with the synthetic queries of what is known of it, where it brings none and they are of the same text."""
+        if self.synthetic_queries is not None or not isinstance(known, Ad):
+            return self
+        if (self.title, self.text) != (known.title, known.text):
+            return self
+        return self.model_copy(update={"synthetic_queries": known.synthetic_queries})
+
+    @property
+    def row(self) -> bytes:
+        """Return it as one line of JSON, like a document's where there are no synthetic queries."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
 class AdResponse(Contract):
     """One ad as it is served."""
 
     generation: str
-    ad: Document
+    ad: Ad
 
 
 class AdPatch(Contract):
@@ -200,7 +220,10 @@ class ScoreParts(Contract):
     """What an ad's vector is made of; they add up to the inner product."""
 
     document_embedding: float
+    synthetic_queries: float = 0.0
+    """Of the mean synthetic query that the vector began with."""
     classifier: float
+    """And of the move that stands for it where no training has seen the ad."""
     mixing_weight: float
     """Share of the classifier in the vector."""
 
@@ -215,7 +238,7 @@ class Explanation(Contract):
     score: float
     inner_product: float
     vector: str
-    """`trained`, or `cold_start`: the embedding of an ad whose content no training has seen."""
+    """`trained`, or `cold_start`: embedding and synthetic queries of an ad whose content no training has seen."""
     parts: ScoreParts | None
     """None where the bundle does not say how it was mixed."""
     taught_by: Lessons | None
@@ -240,7 +263,7 @@ class InferenceInfo(Contract):
     changed_index: str | None = None
     """Kind of the index over most of these; None while they are compared one by one."""
     cold_start_ads: int = 0
-    """Of these, those whose vector is an embedding, since no training has seen their content."""
+    """Of these, those whose content no training has seen."""
     calibration: ScoreCalibration | None = None
     """How scores become probabilities; None: scores are inner products."""
     metrics: dict[str, float]

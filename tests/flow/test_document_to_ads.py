@@ -10,7 +10,8 @@ import pytest
 from services.generation.app import load_generator
 from services.generation.settings import GenerationSettings
 from shared.contracts.augmentation import JobState
-from shared.contracts.document import Document
+from shared.contracts.inference import Ad
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, read_dataset
 from shared.encoder import read_card
 from shared.settings import CommonSettings
@@ -83,6 +84,30 @@ def test_a_document_is_an_ad_at_once_and_has_its_trained_vector_with_the_next_bu
     assert [click.query for click in explained.taught_by.clicks] == ["sweet fruit"]
 
 
+def test_a_new_document_is_found_by_what_was_written_for_it_before_any_training(
+    suite: Suite, dataset: Dataset
+) -> None:
+    first = replace(
+        dataset, documents=[each for each in dataset.documents if each.id != "hautbois"]
+    )
+    written = [
+        SyntheticQueries(document_id=document.id, queries=WRITTEN[document.id])
+        for document in first.documents
+    ]
+    suite.publish(first, {}, written)
+    suite.inference.put_ads([Ad(id="hautbois", title="hautbois")])
+    by_its_title = suite.inference.explain("hautbois", UNSEEN_WORDING)
+    suite.augmentation.post_documents(dataset.documents)
+    explained = suite.inference.explain("hautbois", UNSEEN_WORDING)
+
+    assert (by_its_title.vector, by_its_title.taught_by) == ("cold_start", None)
+    assert explained.vector == "cold_start"
+    assert explained.taught_by is not None
+    assert explained.taught_by.synthetic_queries == WRITTEN["hautbois"]
+    assert explained.parts is not None
+    assert explained.parts.synthetic_queries > 0
+
+
 def test_a_deleted_ad_does_not_come_back_with_its_document_or_another_bundle(
     suite: Suite, dataset: Dataset
 ) -> None:
@@ -111,7 +136,7 @@ def test_what_no_click_showed_is_found_because_of_its_label(
     assert sorted(ad.id for ad in after.ads) == sorted(WRITTEN)
     hautbois = suite.inference.ad("hautbois")
     assert (hautbois.ad, hautbois.generation) == (
-        Document(id="hautbois", title="hautbois"),
+        Ad(id="hautbois", title="hautbois"),
         with_labels,
     )
 

@@ -34,6 +34,7 @@ from services.training.publish import bundle_model
 from services.training.serving_facts import serving_facts
 from services.training.train import TrainSettings
 from shared.clients import AugmentationClient, GenerationClient, InferenceClient, MappingClient
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Pairs
 from shared.encoder import SentenceEncoder
 from shared.prompt import PromptTokenizer
@@ -97,12 +98,16 @@ class Suite:
     inference: InferenceClient
     to_generation: InProcess
 
-    def publish(self, dataset: Dataset, labels: Pairs) -> str:
+    def publish(
+        self, dataset: Dataset, labels: Pairs, written: Sequence[SyntheticQueries] = ()
+    ) -> str:
         """Train, bundle, activate, and let the inference service take it; return the version."""
         folder = self.common.models / "encoder"
         encoder = CachedEncoder(SentenceEncoder(folder))
-        model = train_on(dataset, labels, [], encoder, TRAINING, lambda done, total: None).model
-        facts = serving_facts(model.vectors, dataset, labels, [], encoder)
+        model = train_on(
+            dataset, labels, written, encoder, TRAINING, lambda done, total: None
+        ).model
+        facts = serving_facts(model.vectors, dataset, labels, written, encoder)
         bundles = self.common.bundles
         version = f"v{len(list(bundles.glob('v*')))}"  # the same twice in a second is two bundles
         bundle = bundle_model(

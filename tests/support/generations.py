@@ -10,15 +10,19 @@ from services.inference.generations import Generations
 from services.inference.live_ads import LiveAds, Upkeep
 from shared.ad_index import build_index
 from shared.bundle_facts import ScoreCalibration
-from shared.cold_start import cold_start_of
+from shared.cold_start import ColdStart, cold_start_of
 from shared.contracts.document import Document
+from shared.contracts.inference import Ad
 from shared.errors import SkimError
 from tests.support.encoders import BagOfWordsEncoder
 
 
-def ad(ad_id: str, title: str | None = None, **metadata: object) -> Document:
-    """Return an ad whose title is its id in words unless given."""
-    return Document(id=ad_id, title=title or ad_id.replace("-", " "), metadata=metadata)
+def ad(
+    ad_id: str, title: str | None = None, asked: list[str] | None = None, **metadata: object
+) -> Ad:
+    """Return an ad whose title is its id in words unless given, `asked` for by synthetic queries."""
+    title = title or ad_id.replace("-", " ")
+    return Ad(id=ad_id, title=title, metadata=metadata, synthetic_queries=asked)
 
 
 def generation(
@@ -29,6 +33,7 @@ def generation(
     calibration: ScoreCalibration | None = None,
     mixing_weight: float | None = None,
     metrics: Mapping[str, float] | None = None,
+    cold_start: ColdStart | None = None,
     kind: str = "flat",
 ) -> Generation:
     """Return a generation whose ads have their titles' vectors."""
@@ -38,8 +43,8 @@ def generation(
         name,
         encoder,
         build_index(vectors, kind, ef=64),
-        [each.model_dump_json().encode() for each in ads],
-        cold_start=cold_start_of("title"),
+        [each.model_dump_json(exclude={"synthetic_queries"}).encode() for each in ads],
+        cold_start=cold_start or cold_start_of("title"),
         calibration=calibration,
         mixing_weight=mixing_weight,
         metrics=metrics,

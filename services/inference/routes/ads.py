@@ -22,8 +22,8 @@ from services.inference.routes.lane import ADS, CLIENT_LEFT, leaving
 from services.inference.serving import Serving
 from services.inference.view import View
 from shared.contracts.base import Identifier, QueryText
-from shared.contracts.document import Document
 from shared.contracts.inference import (
+    Ad,
     AdResponse,
     AdsBatch,
     AdsBatchResponse,
@@ -83,12 +83,12 @@ def ads_router(serving: Serving, answering: Answering) -> APIRouter:
         except ClientLeft:
             return Response(status_code=CLIENT_LEFT)
 
-    @router.get("/v1/ads/{ad_id}")
+    @router.get("/v1/ads/{ad_id}", response_model_exclude_none=True)
     async def one_ad(ad_id: Identifier) -> AdResponse:
         """Give one ad as it is served."""
         view, position = await _found(serving, ad_id)
         return AdResponse(
-            generation=view.generation.name, ad=Document.model_validate_json(view.row(position))
+            generation=view.generation.name, ad=Ad.model_validate_json(view.row(position))
         )
 
     @router.get("/v1/ads/{ad_id}/explain")

@@ -10,8 +10,7 @@ from fastapi import APIRouter, Query, Request
 from services.inference.bodies import described, items_of
 from services.inference.serving import Serving
 from shared.contracts.base import Identifier
-from shared.contracts.document import Document
-from shared.contracts.inference import AdId, AdPatch, AdsChanged, AdsCompacted
+from shared.contracts.inference import Ad, AdId, AdPatch, AdsChanged, AdsCompacted
 from shared.errors import NotFound
 
 
@@ -20,17 +19,20 @@ def changes_router(serving: Serving) -> APIRouter:
     router = APIRouter(tags=["ads"])
     most = serving.settings.max_changes
 
-    @router.put("/v1/ads", openapi_extra=described(Document, most))
+    @router.put("/v1/ads", openapi_extra=described(Ad, most))
     async def put(
         request: Request,
         unless_deleted: Annotated[
             bool, Query(description="Leave out what was deleted with this very content.")
         ] = False,
     ) -> AdsChanged:
-        """Add ads, or give known ids another content: a JSON list of documents or one a line, all of them or none."""
+        """Add ads, or give known ids another content: a JSON list of documents or one a line, all of them or none.
+
+        With `synthetic_queries` an ad is found by users' words before a training has seen it; the worker sends them.
+        """
         body = await request.body()  # parsed in the thread of changes: many would hold up queries
         return await serving.change(
-            lambda ads: ads.put(items_of(body, Document, most), unless_deleted=unless_deleted)
+            lambda ads: ads.put(items_of(body, Ad, most), unless_deleted=unless_deleted)
         )
 
     @router.patch("/v1/ads", openapi_extra=described(AdPatch, most))

@@ -10,32 +10,40 @@ from services.augmentation.dispatcher import Dispatcher
 from services.augmentation.settings import AugmentationSettings
 from shared.contracts.augmentation import JobState
 from shared.contracts.document import Document
-from shared.contracts.inference import AdsChanged
+from shared.contracts.inference import Ad, AdsChanged
+from shared.contracts.synthetic_queries import WrittenQueries
 from shared.errors import Unavailable
-from shared.store import MemoryStore, Remap
+from shared.store import MemoryStore, Remap, Stored
 from tests.services.augmentation.test_augmenter import FakeGeneration, FakeMapping
 
 D1 = Document(id="d1", title="oboe")
 D1_LATER = Document(id="d1", title="oboe d'amore")
+WRITTEN = WrittenQueries(queries=["double reed", "woodwind"])
+
+
+def stored(document: Document, written: WrittenQueries = WRITTEN) -> Stored:
+    return Stored(document, "g1", written)
+
+
+def ad(document: Document, queries: list[str] | None = WRITTEN.queries) -> Ad:
+    return Ad(**document.model_dump(), synthetic_queries=queries)
 
 
 class FakeAds:
     """What the inference service would hold. `meanwhile` happens after a PUT was sent, before it returns."""
 
     def __init__(self) -> None:
-        self.ads: dict[str, Document] = {}
+        self.ads: dict[str, Ad] = {}
         self.deleted: set[tuple[str, str]] = set()
         self.is_away = False
         self.meanwhile: list[Callable[[], object]] = []
         self.puts = 0
 
-    def put_ads(
-        self, documents: Sequence[Document], *, unless_deleted: bool = False
-    ) -> AdsChanged:
+    def put_ads(self, ads: Sequence[Ad], *, unless_deleted: bool = False) -> AdsChanged:
         if self.is_away:
             raise Unavailable("away")
         self.puts += 1
-        for each in documents:
+        for each in ads:
             if not (unless_deleted and (each.id, each.content_hash) in self.deleted):
                 self.ads[each.id] = each
         if self.meanwhile:
@@ -72,7 +80,9 @@ def test_an_augmented_document_is_an_ad(
     job = store.accept([D1])
     augmenter.augment(job.id, ["d1"])
 
-    assert ads.ads == {"d1": D1}
+    [known] = store.stored(["d1"]).values()
+    assert ads.ads == {"d1": ad(D1, known.written.queries)}
+    assert known.written.queries
     assert store.job(job.id).state == JobState.DONE
 
 
@@ -89,7 +99,7 @@ def test_while_the_inference_service_is_away_a_document_waits_and_is_not_written
     ads.is_away = False
     augmenter.augment(job.id, ["d1"])
 
-    assert ads.ads == {"d1": D1}
+    assert ads.ads["d1"].content_hash == D1.content_hash
     assert store.job(job.id).done == 1
     assert generation.calls == [["d1"]]
 
@@ -99,9 +109,26 @@ def test_a_slow_worker_does_not_leave_an_older_content(
 ) -> None:
     store.accept([D1])
     ads.meanwhile.append(lambda: store.accept([D1_LATER]))
-    publisher.publish([D1])
+    publisher.publish([stored(D1)])
 
-    assert ads.ads == {"d1": D1_LATER}
+    assert ads.ads == {"d1": ad(D1_LATER, None)}
+
+
+def test_a_slow_worker_does_not_take_away_what_was_written_for_the_newer_content(
+    store: MemoryStore, publisher: AdPublisher, ads: FakeAds
+) -> None:
+    newer = WrittenQueries(queries=["oboe of love"])
+
+    def change() -> None:
+        store.accept([D1_LATER])
+        store.put_synthetic_queries(D1_LATER, "g1", newer)
+        publisher.publish([stored(D1_LATER, newer)])
+
+    store.accept([D1])
+    ads.meanwhile.append(change)
+    publisher.publish([stored(D1)])
+
+    assert ads.ads == {"d1": ad(D1_LATER, newer.queries)}
 
 
 def test_a_document_that_is_removed_while_it_is_published_is_no_ad(
@@ -109,7 +136,7 @@ def test_a_document_that_is_removed_while_it_is_published_is_no_ad(
 ) -> None:
     store.accept([D1])
     ads.meanwhile.append(lambda: store.remove_documents(["d1"]))
-    publisher.publish([D1])
+    publisher.publish([stored(D1)])
 
     assert ads.ads == {}
 
@@ -118,14 +145,14 @@ def test_an_ad_that_was_deleted_on_purpose_is_not_brought_back_by_a_retry(
     store: MemoryStore, publisher: AdPublisher, ads: FakeAds
 ) -> None:
     store.accept([D1])
-    publisher.publish([D1])
+    publisher.publish([stored(D1)])
     ads.delete_ads(["d1"])
-    publisher.publish([D1])
+    publisher.publish([stored(D1)])
     assert ads.ads == {}
     store.accept([D1_LATER])
-    publisher.publish([D1_LATER])
+    publisher.publish([stored(D1_LATER)])
 
-    assert ads.ads == {"d1": D1_LATER}
+    assert ads.ads == {"d1": ad(D1_LATER)}
 
 
 def test_documents_that_never_stay_the_same_are_tried_again_later(
@@ -140,7 +167,7 @@ def test_documents_that_never_stay_the_same_are_tried_again_later(
 
     ads.meanwhile.append(change)
     with pytest.raises(Unavailable, match="faster"):
-        publisher.publish([D1])
+        publisher.publish([stored(D1)])
 
 
 def test_a_removed_document_is_no_ad_and_asking_again_after_503_takes_it_out(
@@ -149,7 +176,7 @@ def test_a_removed_document_is_no_ad_and_asking_again_after_503_takes_it_out(
     app = build_app(AugmentationSettings(), store, dispatcher, publisher)
     with TestClient(app) as client:
         store.accept([D1])
-        publisher.publish([D1])
+        publisher.publish([stored(D1)])
         ads.is_away = True
         assert client.delete("/v1/documents/d1").status_code == 503
         ads.is_away = False
@@ -157,7 +184,7 @@ def test_a_removed_document_is_no_ad_and_asking_again_after_503_takes_it_out(
         assert ads.ads == {}
 
         store.accept([D1_LATER])
-        publisher.publish([D1_LATER])
+        publisher.publish([stored(D1_LATER)])
         assert client.request("DELETE", "/v1/documents", json=["d1"]).json()["removed"] == 1
         assert ads.ads == {}
 

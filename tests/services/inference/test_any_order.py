@@ -15,20 +15,20 @@ from services.inference.filters import conditions_of
 from services.inference.live_ads import LiveAds, Upkeep
 from services.inference.retriever import top
 from services.inference.view import View
-from shared.contracts.document import Document
-from shared.contracts.inference import AdPatch
+from shared.contracts.inference import Ad, AdPatch
 from tests.support.encoders import BagOfWordsEncoder
-from tests.support.generations import generation
+from tests.support.generations import ad, generation
 
 IDS = st.sampled_from(list("abcdef"))
 WORDS = ("red", "wine", "boat", "knife")
 TITLES = st.sampled_from(WORDS)
 PRICES = st.integers(0, 3)
 DOCUMENTS = st.builds(
-    lambda ad_id, title, price: Document(id=ad_id, title=title, metadata={"price": price}),
+    lambda ad_id, title, price, asked: ad(ad_id, title, asked, price=price),
     IDS,
     TITLES,
     PRICES,
+    st.none() | st.just([]) | st.lists(TITLES, min_size=1, max_size=2),
 )
 BATCHES = st.lists(DOCUMENTS, min_size=1, max_size=4, unique_by=lambda each: each.id)
 ENCODERS = {name: BagOfWordsEncoder(name, dimensions=16) for name in ("words-1", "words-2")}
@@ -40,11 +40,11 @@ class Ads(RuleBasedStateMachine):
     views = Bundle("views")
 
     @initialize(published=BATCHES)
-    def begin(self, published: list[Document]) -> None:
+    def begin(self, published: list[Ad]) -> None:
         self.scratch = tempfile.TemporaryDirectory()
         self.folder = Path(self.scratch.name)
         self.cache = AnswerCache(100_000)
-        self.changed: dict[str, Document | None] = {}
+        self.changed: dict[str, Ad | None] = {}
         self.ads = LiveAds(self.folder, Upkeep(recent=2, dead=3, journal_bytes=500))
         self.publish(published, "words-1", 0)
 
@@ -54,13 +54,15 @@ class Ads(RuleBasedStateMachine):
             self.scratch.cleanup()
 
     @property
-    def oracle(self) -> dict[str, Document]:
+    def oracle(self) -> dict[str, Ad]:
         """The ads there are: the bundle's, but for what was changed."""
         merged = {**{each.id: each for each in self.published}, **self.changed}
         return {ad_id: each for ad_id, each in merged.items() if each is not None}
 
-    def publish(self, published: list[Document], encoder: str, number: int) -> None:
-        self.published = published
+    def publish(self, published: list[Ad], encoder: str, number: int) -> None:
+        self.published = [
+            each.model_copy(update={"synthetic_queries": None}) for each in published
+        ]
         self.generation = generation(
             f"v{number}",
             published,
@@ -70,7 +72,7 @@ class Ads(RuleBasedStateMachine):
         self.ads.serve(self.generation)
 
     @rule(documents=BATCHES, unless_deleted=st.booleans())
-    def put(self, documents: list[Document], unless_deleted: bool) -> None:
+    def put(self, documents: list[Ad], unless_deleted: bool) -> None:
         deleted = {
             ad_id: entry.content_hash
             for ad_id, entry in self.ads._entries.items()
@@ -79,7 +81,7 @@ class Ads(RuleBasedStateMachine):
         self.ads.put(documents, unless_deleted=unless_deleted)
         for each in documents:
             if not (unless_deleted and deleted.get(each.id) == each.content_hash):
-                self.changed[each.id] = each
+                self.changed[each.id] = each.knowing(self.oracle.get(each.id))
 
     @rule(ad_id=IDS, price=PRICES, title=st.none() | TITLES)
     def patch(self, ad_id: str, price: int, title: str | None) -> None:
@@ -88,9 +90,7 @@ class Ads(RuleBasedStateMachine):
         if known is not None and (
             known.metadata["price"] != price or title not in (None, known.title)
         ):
-            self.changed[ad_id] = Document(
-                id=ad_id, title=title or known.title, metadata={"price": price}
-            )
+            self.changed[ad_id] = ad(ad_id, title or known.title, price=price).knowing(known)
 
     @rule(ids=st.lists(IDS, min_size=1, max_size=3))
     def delete(self, ids: list[str]) -> None:
@@ -98,7 +98,7 @@ class Ads(RuleBasedStateMachine):
         self.changed |= dict.fromkeys(ids)
 
     @rule(published=BATCHES, encoder=st.sampled_from(sorted(ENCODERS)), number=st.integers(0, 9))
-    def switch(self, published: list[Document], encoder: str, number: int) -> None:
+    def switch(self, published: list[Ad], encoder: str, number: int) -> None:
         self.publish(published, encoder, number)
 
     @rule(crashes=st.booleans())
@@ -119,13 +119,13 @@ class Ads(RuleBasedStateMachine):
         self.ads.compact()
 
     @rule(target=views)
-    def remember(self) -> tuple[View, dict[str, Document]]:
+    def remember(self) -> tuple[View, dict[str, Ad]]:
         assert self.ads.view is not None
         return self.ads.view, self.oracle
 
     @rule(remembered=views, word=TITLES)
     def an_older_view_answers_as_it_did(
-        self, remembered: tuple[View, dict[str, Document]], word: str
+        self, remembered: tuple[View, dict[str, Ad]], word: str
     ) -> None:
         view, oracle = remembered
         assert {each["id"] for each in top(view, word, 50).ads} == set(oracle)
@@ -189,6 +189,11 @@ class Ads(RuleBasedStateMachine):
         self.cache.put(view, word, now)
 
         assert kept in (None, now)
+
+    @invariant()
+    def synthetic_queries_are_those_of_the_text(self) -> None:
+        if hasattr(self, "ads"):
+            assert {ad_id: self.ads._ad(ad_id) for ad_id in self.oracle} == self.oracle
 
     @invariant()
     def as_many_ads_as_there_are(self) -> None:

@@ -12,6 +12,7 @@ from shared.bundle_facts import ScoreCalibration
 from shared.clients import InferenceClient
 from shared.contracts.document import Document
 from shared.contracts.inference import (
+    Ad,
     AdPatch,
     AdResponse,
     AdsBatchResponse,
@@ -95,7 +96,7 @@ def test_one_ad_is_given_as_the_bundle_knows_it(client: TestClient) -> None:
     response = AdResponse.model_validate_json(client.get("/v1/ads/red-wine").content)
 
     assert response.generation == "v1"
-    assert response.ad == Document(id="red-wine", title="red wine", text="x")
+    assert response.ad == Ad(id="red-wine", title="red wine", text="x")
 
 
 def test_an_unknown_ad_is_a_problem(client: TestClient) -> None:
