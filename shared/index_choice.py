@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from shared.ad_index import AdIndex, FaissIndex, IndexCard, Kind, build_index, flat_index
@@ -15,7 +17,8 @@ EFS = (
     *(32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512),
     *(640, 768, 1_024, 1_280, 1_536, 2_048),
 )
-"""Widths of a graph that are tried."""
+"""Widths that a graph may have."""
+_K = 10
 _JUDGED_QUERIES = 200
 _TOLERANCE = 1e-5
 
@@ -40,18 +43,38 @@ def choose_index(
     """
     exact = flat_index(vectors)
     judges = _judges(vectors, queries)
+    best, _ = exact.search(judges, _K)
     for kind in _kinds(vectors, flat_ads, max_bytes):
         candidate = build_index(vectors, kind, threads=threads)
-        for ef in EFS if kind.startswith("hnsw") else (None,):
-            judged = FaissIndex(candidate.index, IndexCard(kind=kind, ef=ef))
-            recall = recall_of(judged, exact, judges)
-            if recall >= MIN_RECALL:
-                card = IndexCard(kind=kind, ef=ef, recall_at_10=round(recall, 4))
-                return FaissIndex(candidate.index, card)
+        found = _narrowest(candidate, exact, judges, best)
+        if found is not None:
+            return found
     return exact
 
 
-def recall_of(index: AdIndex, exact: AdIndex, queries: Vectors, k: int = 10) -> float:
+def _narrowest(
+    candidate: FaissIndex, exact: AdIndex, queries: Vectors, best: Vectors
+) -> FaissIndex | None:
+    """Return the candidate, a graph with the smallest width that finds enough; None if no width does."""
+    kind = candidate.card.kind
+    widths: Sequence[int | None] = EFS if kind.startswith("hnsw") else (None,)
+    chosen, low, high = None, 0, len(widths) - 1
+    place = high  # if the widest does not find enough, none does
+    while low <= high:
+        judged = FaissIndex(candidate.index, IndexCard(kind=kind, ef=widths[place]))
+        recall = _recall(judged, exact, queries, best)
+        if recall >= MIN_RECALL:
+            card = judged.card.model_copy(update={"recall_at_10": round(recall, 4)})
+            chosen, high = FaissIndex(candidate.index, card), place - 1
+        elif chosen is None:
+            return None
+        else:
+            low = place + 1
+        place = (low + high) // 2
+    return chosen
+
+
+def recall_of(index: AdIndex, exact: AdIndex, queries: Vectors, k: int = _K) -> float:
     """Return the share of the `k` ads found, query by query, that are as good as the exact ones.
 
     Ads of equal score may stand for each other: catalogues have titles twice.
@@ -62,13 +85,17 @@ def recall_of(index: AdIndex, exact: AdIndex, queries: Vectors, k: int = 10) -> 
         queries: (any number, dimensions) float32.
         k: ads of a query.
     """
-    scores, _ = exact.search(queries, k)
+    return _recall(index, exact, queries, exact.search(queries, k)[0])
+
+
+def _recall(index: AdIndex, exact: AdIndex, queries: Vectors, best: Vectors) -> float:
+    """Return the share of ads found that are as good as the exact ones, whose scores are (queries, k) `best`."""
     hits = 0
-    for query, best in zip(queries, scores, strict=True):
-        _, positions = index.search(query[None], k)
+    for query, scores in zip(queries, best, strict=True):
+        _, positions = index.search(query[None], len(scores))
         found = np.array([query @ exact.vector(place) for place in positions[0].tolist()])
-        hits += int((found >= best[-1] - _TOLERANCE * abs(best[-1])).sum())
-    return hits / scores.size if scores.size else 1.0
+        hits += int((found >= scores[-1] - _TOLERANCE * abs(scores[-1])).sum())
+    return hits / best.size if best.size else 1.0
 
 
 def _kinds(vectors: Vectors, flat_ads: int, max_bytes: int | None) -> list[Kind]:

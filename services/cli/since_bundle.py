@@ -28,7 +28,7 @@ class SinceBundle:
     """The suite's labels beyond those it was trained on; below 0 if there are fewer now. None if it took none of
     the suite, or the suite does not answer."""
     cold_start_ads: int | None = None
-    """Ads with the embedding of a document that no training has seen; None if nobody knows."""
+    """Ads whose content no training has seen; None if nobody knows."""
 
     @property
     def line(self) -> str:

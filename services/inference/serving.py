@@ -63,7 +63,7 @@ class Serving:
         ads.set_function(lambda: self._told(lambda each: each.view.live if each.view else 0))
         cold = Gauge(
             "skim_inference_cold_start_ads",
-            "Ads with the embedding of a document that no training has seen.",
+            "Ads whose content no training has seen.",
             registry=registry,
         )
         cold.set_function(lambda: self._told(lambda each: each.changed[1]))

@@ -3,9 +3,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.ad_index import Allowed, IndexCard, build_index, flat_index, read_index, write_index
+from shared import index_choice
+from shared.ad_index import (
+    Allowed,
+    FaissIndex,
+    IndexCard,
+    build_index,
+    flat_index,
+    read_index,
+    write_index,
+)
 from shared.errors import Damaged, InvalidInput, NotFound
-from shared.index_choice import choose_index, recall_of
+from shared.index_choice import EFS, MIN_RECALL, _judges, choose_index, recall_of
 from shared.vector_files import read_vectors, write_vectors
 
 
@@ -135,6 +144,27 @@ def test_few_ads_are_scanned_and_many_get_a_graph_that_finds_what_the_scan_finds
     assert many.card.kind == "hnsw"
     assert many.card.recall_at_10 >= 0.99
     assert recall_of(many, few, vectors_of(50, 16)[::-1].copy()) > 0.95
+
+
+def test_a_graph_is_searched_as_widely_as_it_must_be_and_no_more() -> None:
+    vectors = vectors_of(2_000, 32)
+
+    graph = choose_index(vectors, flat_ads=100)
+
+    narrower = [ef for ef in EFS if ef < graph.card.ef]
+    judges = _judges(vectors, None)
+    assert narrower, "the width would be chosen by nothing"
+    searched = FaissIndex(graph.index, IndexCard(kind="hnsw", ef=narrower[-1]))
+    assert recall_of(searched, flat_index(vectors), judges) < MIN_RECALL
+    assert recall_of(graph, flat_index(vectors), judges) == pytest.approx(
+        graph.card.recall_at_10, abs=1e-4
+    )
+
+
+def test_where_no_graph_finds_enough_every_ad_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_choice, "EFS", (1, 2))
+
+    assert choose_index(vectors_of(2_000, 32), flat_ads=100).card == IndexCard(kind="flat")
 
 
 def test_ads_of_equal_score_may_stand_for_each_other_and_no_others() -> None:
