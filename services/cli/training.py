@@ -211,9 +211,15 @@ def train_on(
 ) -> Chosen:
     """Train on clicks, labels and synthetic queries; the exploration log, or a share of the truth, guards it.
 
-    With `chooses` the same pairs choose tau and passes as well.
+    The same pairs say how much of the synthetic queries a document begins with; with `chooses` also tau and passes.
     """
-    from services.training.choice import NO_CHOICES, Choices, candidates_of, train_best
+    from services.training.choice import (
+        NO_CHOICES,
+        Choices,
+        candidates_of,
+        train_best,
+        with_shares,
+    )
     from services.training.evaluation import exposed_slice
     from services.training.labels import at_least
     from services.training.supervision import supervise
@@ -224,6 +230,7 @@ def train_on(
         Choices() if chooses else NO_CHOICES,
     )
     exposed = exposed_slice(dataset, settings)
+    candidates = with_shares(candidates, dataset.documents, encoder, exposed)
     return train_best(
         dataset.documents, candidates, encoder, exposed, advance, checkpoint=checkpoint
     )

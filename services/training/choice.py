@@ -1,6 +1,6 @@
-"""tau and passes chosen on the exposed slice: each candidate is trained, the one that ranks the slice best stays.
+"""What is chosen on the exposed slice beside the mixing weight: where training begins, and, if asked for, tau and passes.
 
-Like the mixing weight, on pairs that were shown whatever the log would have shown, and only where another is clearly
+For the last two each candidate is trained, and the one that ranks the slice best stays. Like the mixing weight, on pairs that were shown whatever the log would have shown, and only where another is clearly
 better than what is usual; see `guard.py`.
 """
 
@@ -18,11 +18,19 @@ from services.training.classifiers import Progress
 from services.training.embeddings import CachedEncoder
 from services.training.guard import ExposedSlice, choose, log_ranks
 from services.training.supervision import Supervision
-from services.training.train import TrainedModel, TrainSettings, train
+from services.training.train import (
+    TrainedModel,
+    TrainSettings,
+    embed_documents,
+    start_of,
+    train,
+)
 from shared.contracts.document import Document
 from shared.encoder_files import QUERY_TOKENS
 from shared.errors import InvalidInput, NotFound
 
+_SHARES = (0.5, 0.0)
+"""Of the usual share of synthetic queries in where training begins, tried beside it."""
 AS_GIVEN = "as given"
 """Name of the candidate with all labels and the usual passes."""
 
@@ -82,6 +90,55 @@ def candidates_of(
             passing = replace(settings, classifiers=passes)
             found.append(Candidate(f"with {epochs} epochs", given, passing))
     return found
+
+
+def with_shares(
+    candidates: Sequence[Candidate],
+    documents: Sequence[Document],
+    encoder: CachedEncoder,
+    exposed: ExposedSlice,
+) -> list[Candidate]:
+    """Return the candidates, each beginning with the share of its synthetic queries that ranks the slice best untrained.
+
+    Queries that know less of documents than their texts do (an SLM that saw titles only) would make a start worse than
+    embeddings, and training would end there. With too small a slice the share stays.
+
+    Args:
+        candidates: see `train_best`.
+        documents: columns of the supervisions.
+        encoder: of documents and queries.
+        exposed: uniformly exposed pairs of validation queries.
+    """
+    return [
+        candidate._replace(settings=_with_share(candidate, documents, encoder, exposed))
+        for candidate in candidates
+    ]
+
+
+def _with_share(
+    candidate: Candidate,
+    documents: Sequence[Document],
+    encoder: CachedEncoder,
+    exposed: ExposedSlice,
+) -> TrainSettings:
+    _, supervision, settings = candidate
+    given = settings.queries_share
+    if (
+        not supervision.synthetic
+        or not given
+        or len(exposed.documents) < settings.guard.fewest_pairs
+    ):
+        return settings
+    described = embed_documents(documents, encoder, settings.tower)
+    rows = encoder.encode(supervision.queries, max_tokens=QUERY_TOKENS)
+    asked = encoder.encode(exposed.queries, max_tokens=QUERY_TOKENS)
+    ranks = {
+        share: log_ranks(
+            start_of(described, rows, supervision, share)[0], asked, exposed.documents
+        )
+        for share in (given, *(each * given for each in _SHARES))
+    }
+    return replace(settings, queries_share=choose(ranks, given, settings.guard))
 
 
 def train_best(

@@ -16,7 +16,13 @@ from pydantic import Field
 
 from services.training.arm_cache import ArmCache, Ranking
 from services.training.arms import ARMS, Arm
-from services.training.choice import NO_CHOICES, Choices, candidates_of, train_best
+from services.training.choice import (
+    NO_CHOICES,
+    Choices,
+    candidates_of,
+    train_best,
+    with_shares,
+)
 from services.training.embeddings import CachedEncoder
 from services.training.guard import ExposedSlice, explored, expose
 from services.training.joint_arms import Learner
@@ -135,6 +141,7 @@ class Evaluation:
         candidates = candidates_of(
             lambda tau: learns(of_log.with_labels_from(tau)), settings, self._choices or NO_CHOICES
         )
+        candidates = with_shares(candidates, self._documents, self.encoder, self.exposed)
         key = _digest(
             self._fixed,
             *(

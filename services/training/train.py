@@ -118,7 +118,7 @@ def start_of(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the (documents, dimensions) float32 unit vectors that training begins from, and which have queries in them.
 
-    Not of the paper, whose classifiers begin at the documents' embeddings; figures in `services/README.md`.
+    Not of the paper, which begins from embeddings (section 3.3); figures in `services/README.md`.
 
     Args:
         described: (documents, dimensions) float32 unit vectors of the documents' texts.

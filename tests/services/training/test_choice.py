@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from services.training.choice import (
     Chosen,
     candidates_of,
     train_best,
+    with_shares,
 )
 from services.training.embeddings import CachedEncoder
 from services.training.evaluation import exposed_slice
@@ -19,6 +20,7 @@ from services.training.guard import GuardSettings
 from services.training.labels import at_least
 from services.training.supervision import Supervision, supervise
 from services.training.train import TrainSettings, train
+from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset
 from tests.services.training.conftest import DOCUMENTS_PER_KIND, KINDS
 
@@ -149,3 +151,51 @@ def test_choosing_is_repeatable(dataset: Dataset, noisy: Labels, encoder: Cached
 
     assert first.name == second.name
     assert np.array_equal(first.model.vectors, second.model.vectors)
+
+
+def shared(
+    dataset: Dataset,
+    encoder: CachedEncoder,
+    queries_of: Callable[[int], list[str]],
+    settings: TrainSettings,
+) -> float:
+    """Return the share of synthetic queries that is begun with, where a document of a kind has these."""
+    written = [
+        SyntheticQueries(document_id=each.id, queries=queries_of(int(each.id[1:].split("-")[0])))
+        for each in dataset.documents
+    ]
+
+    def learn(tau: float | None) -> Supervision:
+        return supervise(dataset, {}, settings.labels, written)
+
+    candidates = candidates_of(learn, settings, NO_CHOICES)
+    exposed = exposed_slice(dataset, settings)
+    [candidate] = with_shares(candidates, dataset.documents, encoder, exposed)
+    assert replace(candidate.settings, queries_share=settings.queries_share) == settings
+    return candidate.settings.queries_share
+
+
+def test_training_begins_with_the_synthetic_queries_unless_the_slice_shows_that_they_mislead(
+    dataset: Dataset, encoder: CachedEncoder
+) -> None:
+    described = replace(SETTINGS, tower="metadata")
+
+    def right(kind: int) -> list[str]:
+        return [f"kind{kind} asked"]
+
+    def wrong(kind: int) -> list[str]:
+        return [f"kind{(kind + 1) % KINDS} asked"]
+
+    assert shared(dataset, encoder, right, described) == described.queries_share
+    assert shared(dataset, encoder, wrong, described) == 0.0
+    assert shared(dataset, encoder, wrong, replace(SCARCE, tower="metadata")) > 0
+    assert shared(dataset, encoder, right, replace(described, queries_share=0.0)) == 0.0
+
+
+def test_without_synthetic_queries_there_is_no_share_to_choose(
+    dataset: Dataset, labels: Labels, encoder: CachedEncoder
+) -> None:
+    candidates = tried(dataset, labels, SETTINGS, TAUS)
+    exposed = exposed_slice(dataset, SETTINGS)
+
+    assert with_shares(candidates, dataset.documents, encoder, exposed) == candidates
