@@ -131,7 +131,7 @@ class Generation:
 
         One with synthetic queries is moved as training moved those, on the mean; without, it would be found less.
         """
-        if self.shift is None or not self.reads(ad).queries:
+        if self.shift is None or not ad.synthetic_queries:
             return start
         return start + self.shift
 

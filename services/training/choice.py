@@ -1,7 +1,8 @@
 """What is chosen on the exposed slice beside the mixing weight: where training begins, and, if asked for, tau and passes.
 
-For the last two each candidate is trained, and the one that ranks the slice best stays. Like the mixing weight, on pairs that were shown whatever the log would have shown, and only where another is clearly
-better than what is usual; see `guard.py`.
+For the last two each candidate is trained, and the one that ranks the slice best stays. Like the mixing weight, on pairs
+that were shown whatever the log would have shown, and only where another is clearly better than what is usual; see
+`guard.py`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ from shared.contracts.document import Document
 from shared.encoder_files import QUERY_TOKENS
 from shared.errors import InvalidInput, NotFound
 
-_SHARES = (0.5, 0.0)
-"""Of the usual share of synthetic queries in where training begins, tried beside it."""
 AS_GIVEN = "as given"
 """Name of the candidate with all labels and the usual passes."""
 
@@ -98,10 +97,11 @@ def with_shares(
     encoder: CachedEncoder,
     exposed: ExposedSlice,
 ) -> list[Candidate]:
-    """Return the candidates, each beginning with the share of its synthetic queries that ranks the slice best untrained.
+    """Return the candidates, those whose synthetic queries make a worse start than embeddings without them in it.
 
-    Queries that know less of documents than their texts do (an SLM that saw titles only) would make a start worse than
-    embeddings, and training would end there. With too small a slice the share stays.
+    Queries that know less of documents than their texts do (an SLM that saw titles only) lead the wrong way, and
+    training ends there. A start is worse if it ranks the slice worse on the mean, clearly or not: embeddings are what
+    training must not fall below. With too small a slice the share stays.
 
     Args:
         candidates: see `train_best`.
@@ -132,13 +132,11 @@ def _with_share(
     described = embed_documents(documents, encoder, settings.tower)
     rows = encoder.encode(supervision.queries, max_tokens=QUERY_TOKENS)
     asked = encoder.encode(exposed.queries, max_tokens=QUERY_TOKENS)
-    ranks = {
-        share: log_ranks(
-            start_of(described, rows, supervision, share)[0], asked, exposed.documents
-        )
-        for share in (given, *(each * given for each in _SHARES))
-    }
-    return replace(settings, queries_share=choose(ranks, given, settings.guard))
+    start, _ = start_of(described, rows, supervision, given)
+    begun, embedded = (
+        log_ranks(vectors, asked, exposed.documents).mean() for vectors in (start, described)
+    )
+    return settings if begun <= embedded else replace(settings, queries_share=0.0)
 
 
 def train_best(

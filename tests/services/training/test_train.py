@@ -195,7 +195,7 @@ def with_queries(dataset: Dataset, texts: dict[str, list[str]]) -> Supervision:
 def test_training_begins_where_synthetic_queries_are_part_of_a_document(
     dataset: Dataset, encoder: CachedEncoder
 ) -> None:
-    first, second, *_ = dataset.documents
+    first = dataset.documents[0]
     supervision = with_queries(dataset, {first.id: ["a quick boat", "a slow boat"]})
     described = embed_documents(dataset.documents, encoder, "title")
     rows = encoder.encode(supervision.queries, max_tokens=32)
@@ -206,7 +206,7 @@ def test_training_begins_where_synthetic_queries_are_part_of_a_document(
     expected = described[0] + mean / np.linalg.norm(mean)
     assert start[0] == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
     assert has_queries.tolist() == [document is first for document in dataset.documents]
-    assert start[1] == pytest.approx(described[1], abs=1e-6), second
+    assert start[1] == pytest.approx(described[1], abs=1e-6)
     assert start_of(described, rows, supervision, 0.0)[0] is described
 
 
