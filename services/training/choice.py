@@ -97,11 +97,12 @@ def with_shares(
     encoder: CachedEncoder,
     exposed: ExposedSlice,
 ) -> list[Candidate]:
-    """Return the candidates, those whose synthetic queries make a worse start than embeddings without them in it.
+    """Return the candidates, each with the share of synthetic queries in its start that ranks the slice best, untrained.
 
-    Queries that know less of documents than their texts do (an SLM that saw titles only) lead the wrong way, and
-    training ends there. A start is worse if it ranks the slice worse on the mean, clearly or not: embeddings are what
-    training must not fall below. With too small a slice the share stays.
+    Queries that know less of documents than their texts do (an SLM that saw titles only) lead the wrong way if they are
+    most of the start, and training ends there. Tried are the guard's candidates as parts of the given share, none of it
+    among them: embeddings are what training must not fall below. The best on the mean is taken, clearly or not, since a
+    start costs no training. With too small a slice the share stays.
 
     Args:
         candidates: see `train_best`.
@@ -132,11 +133,13 @@ def _with_share(
     described = embed_documents(documents, encoder, settings.tower)
     rows = encoder.encode(supervision.queries, max_tokens=QUERY_TOKENS)
     asked = encoder.encode(exposed.queries, max_tokens=QUERY_TOKENS)
-    start, _ = start_of(described, rows, supervision, given)
-    begun, embedded = (
-        log_ranks(vectors, asked, exposed.documents).mean() for vectors in (start, described)
-    )
-    return settings if begun <= embedded else replace(settings, queries_share=0.0)
+
+    def _log_rank(share: float) -> float:
+        start, _ = start_of(described, rows, supervision, share)
+        return float(log_ranks(start, asked, exposed.documents).mean())
+
+    shares = sorted({part * given for part in settings.guard.candidates} | {given}, reverse=True)
+    return replace(settings, queries_share=min(shares, key=_log_rank))
 
 
 def train_best(

@@ -175,7 +175,7 @@ def shared(
     return candidate.settings.queries_share
 
 
-def test_training_begins_with_the_synthetic_queries_unless_the_slice_shows_that_they_mislead(
+def test_training_begins_with_as_much_of_the_synthetic_queries_as_the_slice_shows_to_be_right(
     dataset: Dataset, encoder: CachedEncoder
 ) -> None:
     described = replace(SETTINGS, tower="metadata")
@@ -186,10 +186,14 @@ def test_training_begins_with_the_synthetic_queries_unless_the_slice_shows_that_
     def wrong(kind: int) -> list[str]:
         return [f"kind{(kind + 1) % KINDS} asked"]
 
-    assert shared(dataset, encoder, right, described) == described.queries_share
+    def scattered(kind: int) -> list[str]:
+        return [*right(kind), *(f"kind{other} asked" for other in range(KINDS))]
+
+    assert shared(dataset, encoder, right, SETTINGS) == SETTINGS.queries_share
     assert shared(dataset, encoder, wrong, described) == 0.0
+    assert 0 < shared(dataset, encoder, scattered, described) < described.queries_share
     assert shared(dataset, encoder, wrong, replace(SCARCE, tower="metadata")) > 0
-    assert shared(dataset, encoder, right, replace(described, queries_share=0.0)) == 0.0
+    assert shared(dataset, encoder, right, replace(SETTINGS, queries_share=0.0)) == 0.0
 
 
 def test_without_synthetic_queries_there_is_no_share_to_choose(
