@@ -4,6 +4,7 @@ import pytrec_eval
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from napkinxc.metrics import Jain_et_al_propensity, psprecision_at_k
 
 from services.training.metrics import (
     PerQuery,
@@ -189,6 +190,34 @@ def test_trec_eval_agrees(seed: int) -> None:
     for ours, theirs in names.items():
         expected = [oracle[str(query)][theirs] for query in range(6)]
         assert metrics[ours].value == pytest.approx(expected)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.sampled_from([(0.55, 1.5), (0.5, 0.4), (0.6, 2.6)]))
+def test_napkinxc_agrees_on_propensities_and_psp(seed: int, shape: tuple[float, float]) -> None:
+    random, (a, b) = np.random.default_rng(seed), shape
+    clicked = random.random((40, 30)) < random.random(30) ** 3
+    relevant = random.random((6, 30)) < 0.2
+    relevant[:, 0] = True
+    ranked = np.array([random.permutation(30)[:10] for _ in range(6)])
+
+    propensities = propensities_from_clicks(clicked.sum(axis=0), len(clicked), a=a, b=b)
+    metrics = measure(
+        ranked,
+        sp.csr_array(relevant.astype(np.float32)),
+        propensities=propensities,
+        cutoffs=(1, 3, 5, 10),
+    )
+
+    assert propensities == pytest.approx(Jain_et_al_propensity(clicked.astype(float), a, b))
+    expected = psprecision_at_k(
+        [np.flatnonzero(row).tolist() for row in relevant],
+        ranked.tolist(),
+        1 / propensities,
+        k=10,
+    )
+    for k in (1, 3, 5, 10):
+        assert metrics[f"PSP@{k}"].mean == pytest.approx(expected[k - 1])
 
 
 def test_recall_of_a_group_is_over_queries_that_ask_for_it() -> None:
