@@ -1,4 +1,4 @@
-"""How fast are top ads? `python -m loadtests.inference --json [--save] [--seconds 40] [--ads 100000] [--bundle FOLDER] [--growth ADS ...]`.
+"""How fast are top ads? `python -m loadtests.inference --json [--save] [--seconds 60] [--ads 100000] [--bundle FOLDER] [--growth ADS ...]`.
 
 Starts the real service as a process of its own over 100,000 ads (vectors with the structure of real titles, and the
 real encoder; or a published bundle), with its cache of answers off, and asks it over raw keep-alive sockets from this
@@ -18,11 +18,13 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
 import httpx
 import numpy as np
+from numpy.typing import NDArray
 
 from loadtests import closed_loop, open_loop, results
 from loadtests.queries import DEFAULT, ZipfMix
@@ -47,6 +49,7 @@ _QUERIES_DRAWN = 5_000
 _ENCODED_ALONE = 300
 _ALONE_SECONDS = 2.0
 _OPEN_RATE, _SWAP_RATE = 400.0, 300.0
+_TURNS, _SWAP_TURNS = 4, 2
 _UNCACHED = {"SKIM_INFERENCE_CACHE_BYTES": "0"}
 
 Figures = dict[str, str | int | float | None]
@@ -72,27 +75,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(*, ads: int, seconds: float, bundle: Path | None = None) -> Figures:
     """Return the figures of one run.
 
+    Whatever is compared takes turns: a machine that is slow for some seconds is so for both.
+
     Args:
         ads: how many, where no bundle is given.
         seconds: of load, a ninth for each part.
         bundle: a published bundle to serve instead.
     """
     queries = ZipfMix(DEFAULT).draw(_QUERIES_DRAWN)
-    part = seconds / 9
+    requests, many = (_requests(queries, k) for k in (_K, _MANY))
+    part, loads = seconds / 9, _Loads()
     with tempfile.TemporaryDirectory(prefix="skim-loadtest-") as folder:
         home = Path(folder)
         publish(home / "bundles", ads, bundle)
-        figures = alone(current(home / "bundles"), queries[:_ENCODED_ALONE])
-        requests, many = (_requests(queries, k) for k in (_K, _MANY))
+        alone = Alone(current(home / "bundles"))
         started = time.perf_counter()
         with running("inference", home, environment=_UNCACHED) as address:
-            figures["cold_start_seconds"] = round(time.perf_counter() - started, 2)
+            cold_start = time.perf_counter() - started
             closed_loop.run(address, requests, connections=16, seconds=_WARM_UP_SECONDS)
-            figures |= _closed(address, requests, many, part)
+            for _ in range(_TURNS):
+                alone.ask(queries[: _ENCODED_ALONE // _TURNS])
+                loads.take_turn(address, requests, many, part / _TURNS)
+            figures = alone.figures(queries[:_ENCODED_ALONE]) | loads.figures()
+            figures["cold_start_seconds"] = round(cold_start, 2)
             figures |= _open(address, requests, part, "open", _OPEN_RATE)
             half = float(figures["c16_rps"] or 1) / 2
             figures |= _open(address, requests, part, "open_half", half)
-            figures |= _overload(address, requests, part, float(figures["c16_rps"] or 1))
             figures |= _swap(address, requests, 2 * part)
             figures["rss_mb"] = rss_mb(address)
     figures["overhead_ratio"] = round(
@@ -117,7 +125,9 @@ def grown(sizes: Sequence[int], *, seconds: float) -> list[Figures]:
             started = time.perf_counter()
             publish(home / "bundles", ads, None, other=False)
             row: Figures = {"published_seconds": round(time.perf_counter() - started, 1)}
-            row = alone(current(home / "bundles"), list(DEFAULT)) | row
+            alone = Alone(current(home / "bundles"))
+            alone.ask(DEFAULT)
+            row = alone.figures(DEFAULT) | row
             started = time.perf_counter()
             with running("inference", home, environment=_UNCACHED, start_seconds=300) as address:
                 row["cold_start_seconds"] = round(time.perf_counter() - started, 2)
@@ -166,29 +176,46 @@ def publish(bundles: Path, ads: int, bundle: Path | None, *, other: bool = True)
         )
 
 
-def alone(folder: Path, queries: Sequence[str]) -> Figures:
-    """Return what encoder and search take in this process, one query at a time, and how exact search is."""
-    generation = open_generation(folder)
-    index, exact = generation.base.index, flat_index(read_vectors(folder))
-    encode_ms, search_ms, vectors = [], [], []
-    for query in queries:
-        started = time.perf_counter()
-        vector = generation.encoder.encode([query])
-        encoded = time.perf_counter()
-        index.search(vector, _K)
-        encode_ms.append((encoded - started) * 1000)
-        search_ms.append((time.perf_counter() - encoded) * 1000)
-        vectors.append(vector)
-    return {
-        "ads": len(generation.base.rows),
-        "index": index.card.kind,
-        "ef": index.card.ef,
-        "recall_at_10": round(recall_of(index, exact, np.concatenate(vectors), _K), 4),
-        "encode_p50_ms": _percentile(encode_ms, 50),
-        "search_p50_ms": _percentile(search_ms, 50),
-        "alone_rps": _rate(generation, queries, threads=1),
-        "alone_all_cores_rps": _rate(generation, queries, threads=os.cpu_count() or 1),
-    }
+class Alone:
+    """What encoder and search take in this process, one query at a time, and how exact search is.
+
+    Args:
+        folder: of the bundle.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._generation = open_generation(folder)
+        self._exact = flat_index(read_vectors(folder))
+        self._encode_ms: list[float] = []
+        self._search_ms: list[float] = []
+        self._vectors: list[NDArray[np.float32]] = []
+
+    def ask(self, queries: Sequence[str]) -> None:
+        """Encode and search each."""
+        for query in queries:
+            started = time.perf_counter()
+            vector = self._generation.encoder.encode([query])
+            encoded = time.perf_counter()
+            self._generation.base.index.search(vector, _K)
+            self._encode_ms.append((encoded - started) * 1000)
+            self._search_ms.append((time.perf_counter() - encoded) * 1000)
+            self._vectors.append(vector)
+
+    def figures(self, queries: Sequence[str]) -> Figures:
+        """Return what was seen, and how many of these queries a second are answered without a service."""
+        index = self._generation.base.index
+        return {
+            "ads": len(self._generation.base.rows),
+            "index": index.card.kind,
+            "ef": index.card.ef,
+            "recall_at_10": round(
+                recall_of(index, self._exact, np.concatenate(self._vectors), _K), 4
+            ),
+            "encode_p50_ms": _percentile(self._encode_ms, 50),
+            "search_p50_ms": _percentile(self._search_ms, 50),
+            "alone_rps": _rate(self._generation, queries, threads=1),
+            "alone_all_cores_rps": _rate(self._generation, queries, threads=os.cpu_count() or 1),
+        }
 
 
 def _rate(generation: Generation, queries: Sequence[str], *, threads: int) -> float:
@@ -218,21 +245,58 @@ def _requests(queries: Sequence[str], k: int) -> list[bytes]:
     return [closed_loop.get_request("127.0.0.1", "/v1/ads", query=query, k=k) for query in queries]
 
 
-def _closed(
-    address: Address, requests: Sequence[bytes], many: Sequence[bytes], seconds: float
-) -> Figures:
-    one = closed_loop.run(address, requests, connections=1, seconds=seconds)
-    hundred = closed_loop.run(address, many, connections=1, seconds=seconds)
-    sixteen = closed_loop.run(address, requests, connections=16, seconds=seconds)
-    return {
-        "c1_p50_ms": _percentile(one.latencies_ms, 50),
-        "c1_p99_ms": _percentile(one.latencies_ms, 99),
-        "c1_k100_p50_ms": _percentile(hundred.latencies_ms, 50),
-        "c16_rps": round(sixteen.requests_per_second, 1),
-        "c16_p50_ms": _percentile(sixteen.latencies_ms, 50),
-        "c16_p99_ms": _percentile(sixteen.latencies_ms, 99),
-        "errors": one.errors + hundred.errors + sixteen.errors,
-    }
+@dataclass
+class _Loads:
+    """What one and sixteen connections saw, and twice what sixteen could, in turns."""
+
+    one: list[float] = field(default_factory=list)
+    hundred: list[float] = field(default_factory=list)
+    sixteen: list[float] = field(default_factory=list)
+    overload: list[float] = field(default_factory=list)
+    refusals: list[float] = field(default_factory=list)
+    """Milliseconds, as the others."""
+    peak_seconds: float = 0.0
+    overload_seconds: float = 0.0
+    errors: int = 0
+    overload_errors: int = 0
+
+    def take_turn(
+        self, address: Address, requests: Sequence[bytes], many: Sequence[bytes], seconds: float
+    ) -> None:
+        """Load the service for `seconds` each way."""
+        one, hundred, sixteen = (
+            closed_loop.run(address, asked, connections=connections, seconds=seconds)
+            for asked, connections in ((requests, 1), (many, 1), (requests, 16))
+        )
+        rate = 2 * sixteen.requests_per_second
+        twice = open_loop.run(address, requests, per_second=rate, seconds=seconds)
+        self.one += one.latencies_ms
+        self.hundred += hundred.latencies_ms
+        self.sixteen += sixteen.latencies_ms
+        self.overload += twice.latencies_ms
+        self.refusals += twice.refusals_ms
+        self.peak_seconds += sixteen.seconds
+        self.overload_seconds += twice.seconds
+        self.errors += one.errors + hundred.errors + sixteen.errors
+        self.overload_errors += twice.errors
+
+    def figures(self) -> Figures:
+        """Return what was seen in all turns."""
+        peak = len(self.sixteen) / self.peak_seconds
+        return {
+            "c1_p50_ms": _percentile(self.one, 50),
+            "c1_p99_ms": _percentile(self.one, 99),
+            "c1_k100_p50_ms": _percentile(self.hundred, 50),
+            "c16_rps": round(peak, 1),
+            "c16_p50_ms": _percentile(self.sixteen, 50),
+            "c16_p99_ms": _percentile(self.sixteen, 99),
+            "errors": self.errors,
+            "overload_goodput": round(len(self.overload) / self.overload_seconds / peak, 3),
+            "overload_p99_ms": _percentile(self.overload, 99),
+            "reject_ms_p50": _percentile(self.refusals, 50),
+            "reject_ms_p99": _percentile(self.refusals, 99),
+            "overload_errors": self.overload_errors,
+        }
 
 
 def _open(
@@ -247,32 +311,35 @@ def _open(
     }
 
 
-def _overload(address: Address, requests: Sequence[bytes], seconds: float, peak: float) -> Figures:
-    load = open_loop.run(address, requests, per_second=2 * peak, seconds=seconds)
-    return {
-        "overload_goodput": round(load.goodput / peak, 3),
-        "overload_p99_ms": _percentile(load.latencies_ms, 99),
-        "reject_ms_p50": _percentile(load.refusals_ms, 50),
-        "reject_ms_p99": _percentile(load.refusals_ms, 99),
-        "overload_errors": load.errors,
-    }
-
-
 def _swap(address: Address, requests: Sequence[bytes], seconds: float) -> Figures:
-    """Switch bundles and add ads under load, and compare with the same load without either."""
-    quiet = open_loop.run(address, requests, per_second=_SWAP_RATE, seconds=seconds / 2)
+    """Switch bundles and add ads under load, and compare with the same load without either, twice in turn."""
+    quiet_ms: list[float] = []
+    busy_ms: list[float] = []
     switched: list[float] = []
-    worker = threading.Thread(target=_change_all, args=(address, switched))
-    busy = open_loop.run(
-        address, requests, per_second=_SWAP_RATE, seconds=seconds / 2, seed=1, halfway=worker.start
-    )
-    worker.join()
-    before, after = (_percentile(load.latencies_ms, 99) for load in (quiet, busy))
+    failures, each = 0, seconds / 2 / _SWAP_TURNS
+    for turn in range(_SWAP_TURNS):
+        quiet = open_loop.run(
+            address, requests, per_second=_SWAP_RATE, seconds=each, seed=2 * turn
+        )
+        worker = threading.Thread(target=_change_all, args=(address, switched))
+        busy = open_loop.run(
+            address,
+            requests,
+            per_second=_SWAP_RATE,
+            seconds=each,
+            seed=2 * turn + 1,
+            halfway=worker.start,
+        )
+        worker.join()
+        quiet_ms += quiet.latencies_ms
+        busy_ms += busy.latencies_ms
+        failures += busy.errors + len(busy.refusals_ms)
+    before, after = (_percentile(seen, 99) for seen in (quiet_ms, busy_ms))
     return {
-        "swap_failures": busy.errors + len(busy.refusals_ms),
+        "swap_failures": failures,
         "swap_p99_ms": after,
         "swap_p99_ratio": round(after / before, 2) if before and after else None,
-        "swap_seconds": round(switched[0], 2) if switched else None,
+        "swap_seconds": round(max(switched), 2) if switched else None,
     }
 
 
@@ -346,7 +413,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="ADS",
         help="measure catalogues of these sizes instead: 10000 100000 1000000",
     )
-    parser.add_argument("--seconds", type=float, default=40.0, help="of load in all")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of load in all")
     parser.add_argument("--ads", type=int, default=ADS, help="how many, without a bundle")
     parser.add_argument(
         "--bundle", type=Path, help="folder of a published bundle to serve instead"
