@@ -30,6 +30,7 @@ from loadtests.inference import rss_mb
 from loadtests.queries import DEFAULT
 from loadtests.service import running
 from shared.bundle import Counts, activate, write_bundle
+from shared.cold_start import ColdStart
 from shared.contracts.document import Document
 from shared.encoder import SentenceEncoder
 from shared.errors import SkimError
@@ -40,6 +41,7 @@ _ADS, _SHIFT, _IDS = 400, 100, 600
 _READERS, _PAUSE_SECONDS = 2, 0.01
 _SWITCH_EVERY = 60
 """Changes between two switches."""
+_QUERIES_OF_AN_AD, _QUERIES_SHARE = 3, 0.65
 _SHOWN = 5
 _ANSWERS_AN_EVENT, _EVENTS_A_RETRY = 5, 10
 _SETTINGS = {
@@ -156,7 +158,7 @@ class Soak:
         kind = chooser.choice(("put", "patch", "delete"))
         with self._noting:  # no query begins between a change's end and its being noted
             if kind == "put":
-                ads = [ad_of(int(each[3:]), chooser) for each in ids]
+                ads = [put_ad(int(each[3:]), chooser) for each in ids]
                 told = client.put("/v1/ads", json=ads)
                 changes: dict[str, Ad | None] = {ad["id"]: ad for ad in ads}
             elif kind == "patch":
@@ -203,6 +205,14 @@ def ad_of(number: int, chooser: random.Random) -> Ad:
     }
 
 
+def put_ad(number: int, chooser: random.Random) -> Ad:
+    """Return such an ad as it is put, with synthetic queries or, as often, without."""
+    ad = ad_of(number, chooser)
+    if chooser.random() < 0.5:
+        return ad
+    return {**ad, "synthetic_queries": chooser.sample(DEFAULT, _QUERIES_OF_AN_AD)}
+
+
 def publish(bundles: Path) -> AdsOracle:
     """Write two bundles that share most of their ads, not all with the same content; the first is current."""
     folder, chooser = CommonSettings().models / "encoder", random.Random(0)
@@ -218,6 +228,7 @@ def publish(bundles: Path) -> AdsOracle:
             ads=documents,
             vectors=encoder.encode([each.title for each in documents]),
             counts=Counts(ads=len(rows), train_queries=0, clicks=0, labels=0),
+            cold_start=ColdStart(tower="title", queries_share=_QUERIES_SHARE),
             version=version,
         )
     activate(bundles, "b")
