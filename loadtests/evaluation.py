@@ -19,6 +19,8 @@ _MAPPING_GAINS = {
     "skim - skim_preset": "clicks + labels",
     "skim_and_unmapped - skim_preset_and_unmapped": "clicks + labels + synthetic queries",
 }
+_ROUNDING = 1e-9
+"""How far an interval of no difference may be from it: sums of another order."""
 _DOCUMENTS_AS = {"title_only": "titles only", "full": "titles + metadata"}
 
 
@@ -113,7 +115,8 @@ def _percent(share: float) -> float:
 
 def _gain(row: Mapping[str, float]) -> str | None:
     bounds = [row.get(f"gain_recall_at_100{bound}") for bound in ("", "_low", "_high")]
-    if None in bounds or len(set(bounds)) == 1:  # without a rival, or its own
+    known = [bound for bound in bounds if bound is not None]
+    if len(known) < len(bounds) or max(known) - min(known) < _ROUNDING:  # no rival, or its own
         return None
     return _interval(row, "gain_recall_at_100")
 
