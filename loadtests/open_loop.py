@@ -28,7 +28,7 @@ class OpenLoad:
     latencies_ms: list[float] = field(default_factory=list)
     """Of the answers with status 200, from when they were due."""
     answered_at: list[float] = field(default_factory=list)
-    """Seconds since the start at which each of these was due."""
+    """Seconds since the start at which each of these was there."""
     refusals_ms: list[float] = field(default_factory=list)
     """Of the answers with status 503, from when they were sent."""
     errors: int = 0
@@ -36,8 +36,10 @@ class OpenLoad:
 
     @property
     def goodput(self) -> float:
-        """Return the answers with status 200 a second."""
-        return len(self.latencies_ms) / self.seconds if self.seconds else 0.0
+        """Return the answers with status 200 a second, without those that were still to come when the load ended."""
+        if not self.seconds:
+            return 0.0
+        return sum(moment <= self.seconds for moment in self.answered_at) / self.seconds
 
 
 @dataclass
@@ -135,7 +137,7 @@ def _receive(
         return
     if connection.received.startswith(b"HTTP/1.1 200"):
         load.latencies_ms.append((now - connection.due) * 1000)
-        load.answered_at.append(connection.due - started)
+        load.answered_at.append(now - started)
     elif connection.received.startswith(b"HTTP/1.1 503"):
         load.refusals_ms.append((now - connection.sent) * 1000)
     else:

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -9,7 +10,7 @@ from tests.support.http_server import serving
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers 200, but 503 to /full, and hangs up on /broken."""
+    """Answers 200, /slow only after .3 seconds, but 503 to /full, and hangs up on /broken."""
 
     protocol_version = "HTTP/1.1"
 
@@ -18,6 +19,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.server.seen.append(self.path)
+        time.sleep(0.3 if self.path == "/slow" else 0)
         self.send_response(503 if self.path == "/full" else 200)
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -48,9 +50,21 @@ def test_as_many_requests_are_sent_as_were_due_and_each_is_counted_once(
 
     assert len(server.seen) == 60
     assert (len(load.latencies_ms), len(load.refusals_ms), load.errors) == (40, 20, 0)
-    assert load.goodput == pytest.approx(200)
+    in_time = sum(moment <= 0.2 for moment in load.answered_at)
+    assert 0 < in_time <= 40
+    assert load.goodput == pytest.approx(in_time / 0.2)
     assert len(called) == 1
     assert 0 < called[0] < 60
+
+
+def test_what_is_answered_after_the_load_is_no_goodput(server: ThreadingHTTPServer) -> None:
+    load = open_loop.run(
+        server.server_address, [get_request("127.0.0.1", "/slow")], per_second=50, seconds=0.2
+    )
+
+    assert len(load.latencies_ms) == 10
+    assert min(load.latencies_ms) >= 300
+    assert load.goodput == 0
 
 
 def test_a_connection_that_breaks_is_an_error(server: ThreadingHTTPServer) -> None:
