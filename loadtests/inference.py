@@ -14,21 +14,19 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtests import closed_loop, open_loop, results
+from loadtests import closed_loop, results
+from loadtests.inference_loads import Figures, Loads, open_at, percentile, swap
 from loadtests.queries import DEFAULT, ZipfMix
-from loadtests.service import running
+from loadtests.service import started
 from loadtests.vectors import clustered, interpolated
 from services.inference.generation import Generation, open_generation
 from shared.ad_index import flat_index
@@ -48,12 +46,9 @@ _WARM_UP_SECONDS = 2.0
 _QUERIES_DRAWN = 5_000
 _ENCODED_ALONE = 300
 _ALONE_SECONDS = 2.0
-_OPEN_RATE, _SWAP_RATE = 400.0, 300.0
-_TURNS, _SWAP_TURNS = 4, 2
+_OPEN_RATE = 400.0
+_TURNS = 4
 _UNCACHED = {"SKIM_INFERENCE_CACHE_BYTES": "0"}
-
-Figures = dict[str, str | int | float | None]
-Address = tuple[str, int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,25 +79,26 @@ def measure(*, ads: int, seconds: float, bundle: Path | None = None) -> Figures:
     """
     queries = ZipfMix(DEFAULT).draw(_QUERIES_DRAWN)
     requests, many = (_requests(queries, k) for k in (_K, _MANY))
-    part, loads = seconds / 9, _Loads()
+    part, loads = seconds / 9, Loads()
     with tempfile.TemporaryDirectory(prefix="skim-loadtest-") as folder:
         home = Path(folder)
         publish(home / "bundles", ads, bundle)
         alone = Alone(current(home / "bundles"))
-        started = time.perf_counter()
-        with running("inference", home, environment=_UNCACHED) as address:
-            cold_start = time.perf_counter() - started
+        begun = time.perf_counter()
+        with started("inference", home, environment=_UNCACHED) as service:
+            address = service.address
+            cold_start = time.perf_counter() - begun
             closed_loop.run(address, requests, connections=16, seconds=_WARM_UP_SECONDS)
             for _ in range(_TURNS):
                 alone.ask(queries[: _ENCODED_ALONE // _TURNS])
                 loads.take_turn(address, requests, many, part / _TURNS)
             figures = alone.figures(queries[:_ENCODED_ALONE]) | loads.figures()
             figures["cold_start_seconds"] = round(cold_start, 2)
-            figures |= _open(address, requests, part, "open", _OPEN_RATE)
+            figures |= open_at(address, requests, part, "open", _OPEN_RATE)
             half = float(figures["c16_rps"] or 1) / 2
-            figures |= _open(address, requests, part, "open_half", half)
-            figures |= _swap(address, requests, 2 * part)
-            figures["rss_mb"] = rss_mb(address)
+            figures |= open_at(address, requests, part, "open_half", half)
+            figures |= swap(address, requests, 2 * part)
+            figures["rss_mb"] = round(service.resident_bytes() / 1e6)
     figures["overhead_ratio"] = round(
         float(figures["c1_p50_ms"] or 0)
         / (float(figures["encode_p50_ms"] or 1) + float(figures["search_p50_ms"] or 0)),
@@ -122,22 +118,23 @@ def grown(sizes: Sequence[int], *, seconds: float) -> list[Figures]:
     for ads in sizes:
         with tempfile.TemporaryDirectory(prefix="skim-loadtest-") as folder:
             home = Path(folder)
-            started = time.perf_counter()
+            begun = time.perf_counter()
             publish(home / "bundles", ads, None, other=False)
-            row: Figures = {"published_seconds": round(time.perf_counter() - started, 1)}
+            row: Figures = {"published_seconds": round(time.perf_counter() - begun, 1)}
             alone = Alone(current(home / "bundles"))
             alone.ask(DEFAULT)
             row = alone.figures(DEFAULT) | row
-            started = time.perf_counter()
-            with running("inference", home, environment=_UNCACHED, start_seconds=300) as address:
-                row["cold_start_seconds"] = round(time.perf_counter() - started, 2)
+            begun = time.perf_counter()
+            with started("inference", home, environment=_UNCACHED, start_seconds=300) as service:
+                address = service.address
+                row["cold_start_seconds"] = round(time.perf_counter() - begun, 2)
                 closed_loop.run(address, requests, connections=1, seconds=_WARM_UP_SECONDS)
                 load = closed_loop.run(address, requests, connections=1, seconds=seconds)
                 row |= {
-                    "c1_p50_ms": _percentile(load.latencies_ms, 50),
-                    "c1_p99_ms": _percentile(load.latencies_ms, 99),
+                    "c1_p50_ms": percentile(load.latencies_ms, 50),
+                    "c1_p99_ms": percentile(load.latencies_ms, 99),
                     "errors": load.errors,
-                    "rss_mb": rss_mb(address),
+                    "rss_mb": round(service.resident_bytes() / 1e6),
                 }
             rows.append(row)
     return rows
@@ -211,8 +208,8 @@ class Alone:
             "recall_at_10": round(
                 recall_of(index, self._exact, np.concatenate(self._vectors), _K), 4
             ),
-            "encode_p50_ms": _percentile(self._encode_ms, 50),
-            "search_p50_ms": _percentile(self._search_ms, 50),
+            "encode_p50_ms": percentile(self._encode_ms, 50),
+            "search_p50_ms": percentile(self._search_ms, 50),
             "alone_rps": _rate(self._generation, queries, threads=1),
             "alone_all_cores_rps": _rate(self._generation, queries, threads=os.cpu_count() or 1),
         }
@@ -245,141 +242,6 @@ def _requests(queries: Sequence[str], k: int) -> list[bytes]:
     return [closed_loop.get_request("127.0.0.1", "/v1/ads", query=query, k=k) for query in queries]
 
 
-@dataclass
-class _Loads:
-    """What one and sixteen connections saw, and twice what sixteen could, in turns."""
-
-    one: list[float] = field(default_factory=list)
-    hundred: list[float] = field(default_factory=list)
-    sixteen: list[float] = field(default_factory=list)
-    overload: list[float] = field(default_factory=list)
-    refusals: list[float] = field(default_factory=list)
-    """Milliseconds, as the others."""
-    peak_seconds: float = 0.0
-    goodput: list[float] = field(default_factory=list)
-    """Of each overload, answers a second."""
-    errors: int = 0
-    overload_errors: int = 0
-
-    def take_turn(
-        self, address: Address, requests: Sequence[bytes], many: Sequence[bytes], seconds: float
-    ) -> None:
-        """Load the service for `seconds` each way."""
-        one, hundred, sixteen = (
-            closed_loop.run(address, asked, connections=connections, seconds=seconds)
-            for asked, connections in ((requests, 1), (many, 1), (requests, 16))
-        )
-        rate = 2 * sixteen.requests_per_second
-        twice = open_loop.run(address, requests, per_second=rate, seconds=seconds)
-        self.one += one.latencies_ms
-        self.hundred += hundred.latencies_ms
-        self.sixteen += sixteen.latencies_ms
-        self.overload += twice.latencies_ms
-        self.refusals += twice.refusals_ms
-        self.peak_seconds += sixteen.seconds
-        self.goodput.append(twice.goodput)
-        self.errors += one.errors + hundred.errors + sixteen.errors
-        self.overload_errors += twice.errors
-
-    def figures(self) -> Figures:
-        """Return what was seen in all turns."""
-        peak = len(self.sixteen) / self.peak_seconds
-        return {
-            "c1_p50_ms": _percentile(self.one, 50),
-            "c1_p99_ms": _percentile(self.one, 99),
-            "c1_k100_p50_ms": _percentile(self.hundred, 50),
-            "c16_rps": round(peak, 1),
-            "c16_p50_ms": _percentile(self.sixteen, 50),
-            "c16_p99_ms": _percentile(self.sixteen, 99),
-            "errors": self.errors,
-            "overload_goodput": round(float(np.mean(self.goodput)) / peak, 3),
-            "overload_p99_ms": _percentile(self.overload, 99),
-            "reject_ms_p50": _percentile(self.refusals, 50),
-            "reject_ms_p99": _percentile(self.refusals, 99),
-            "overload_errors": self.overload_errors,
-        }
-
-
-def _open(
-    address: Address, requests: Sequence[bytes], seconds: float, name: str, per_second: float
-) -> Figures:
-    load = open_loop.run(address, requests, per_second=per_second, seconds=seconds)
-    return {
-        f"{name}_per_second": round(per_second, 1),
-        f"{name}_p50_ms": _percentile(load.latencies_ms, 50),
-        f"{name}_p99_ms": _percentile(load.latencies_ms, 99),
-        f"{name}_errors": load.errors + len(load.refusals_ms),
-    }
-
-
-def _swap(address: Address, requests: Sequence[bytes], seconds: float) -> Figures:
-    """Switch bundles and add ads under load, and compare with the same load without either, twice in turn."""
-    quiet_ms: list[float] = []
-    busy_ms: list[float] = []
-    switched: list[float] = []
-    failures, each = 0, seconds / 2 / _SWAP_TURNS
-    for turn in range(_SWAP_TURNS):
-        quiet = open_loop.run(
-            address, requests, per_second=_SWAP_RATE, seconds=each, seed=2 * turn
-        )
-        worker = threading.Thread(target=_change_all, args=(address, switched))
-        busy = open_loop.run(
-            address,
-            requests,
-            per_second=_SWAP_RATE,
-            seconds=each,
-            seed=2 * turn + 1,
-            halfway=worker.start,
-        )
-        worker.join()
-        quiet_ms += quiet.latencies_ms
-        busy_ms += busy.latencies_ms
-        failures += busy.errors + len(busy.refusals_ms)
-    before, after = (_percentile(seen, 99) for seen in (quiet_ms, busy_ms))
-    return {
-        "swap_failures": failures,
-        "swap_p99_ms": after,
-        "swap_p99_ratio": round(after / before, 2) if before and after else None,
-        "swap_seconds": round(max(switched), 2) if switched else None,
-    }
-
-
-def _change_all(address: Address, switched: list[float]) -> None:
-    with httpx.Client(base_url=f"http://{address[0]}:{address[1]}", timeout=60.0) as client:
-        client.put("/v1/ads", json=[{"id": "new", "title": "a new thing"}]).raise_for_status()
-        other = next(
-            (
-                each
-                for each in client.get("/v1/bundles").json()["bundles"]
-                if not each["is_served"]
-            ),
-            None,
-        )
-        started = time.perf_counter()
-        path = f"/v1/bundles/{other['version']}:activate" if other else "/v1/bundles:reload"
-        client.post(path).raise_for_status()
-        switched.append(time.perf_counter() - started)
-        client.delete("/v1/ads/new").raise_for_status()
-
-
-def rss_mb(address: Address) -> int | None:
-    """Return the resident memory of the process that listens there, on Linux."""
-    inodes = {
-        line.split()[9]
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-        if line.split()[1].endswith(f":{address[1]:04X}") and line.split()[3] == "0A"
-    }
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = {os.readlink(each) for each in (process / "fd").iterdir()}
-            if links & {f"socket:[{inode}]" for inode in inodes}:
-                pages = int((process / "statm").read_text().split()[1])
-                return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
-        except OSError:
-            continue
-    return None
-
-
 def _grow(sizes: Sequence[int], options: argparse.Namespace) -> int:
     try:
         rows = grown(sizes, seconds=options.seconds / 8)
@@ -395,10 +257,6 @@ def _grow(sizes: Sequence[int], options: argparse.Namespace) -> int:
             command=f"python -m loadtests.inference --growth {arguments} --json",
         )
     return int(any(row["errors"] for row in rows))
-
-
-def _percentile(milliseconds: Sequence[float], percent: float) -> float | None:
-    return round(float(np.percentile(milliseconds, percent)), 3) if milliseconds else None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -28,6 +28,11 @@ class Service:
     pid: int
 
     @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return self.host, self.port
+
+    @property
     def url(self) -> str:
         """Where it answers."""
         return f"http://{self.host}:{self.port}"
@@ -60,7 +65,7 @@ def running(
 ) -> Iterator[tuple[str, int]]:
     """Start `services.NAME` as `started` does, and give its address."""
     with started(name, home, start_seconds=start_seconds, environment=environment) as service:
-        yield service.host, service.port
+        yield service.address
 
 
 @contextmanager

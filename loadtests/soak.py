@@ -26,9 +26,8 @@ import httpx
 from loadtests import results
 from loadtests.ads_oracle import Ad, AdsOracle
 from loadtests.events_oracle import EventsOracle
-from loadtests.inference import rss_mb
 from loadtests.queries import DEFAULT
-from loadtests.service import running
+from loadtests.service import started
 from shared.bundle import Counts, activate, write_bundle
 from shared.cold_start import ColdStart
 from shared.contracts.document import Document
@@ -262,12 +261,12 @@ def measure(seconds: float) -> tuple[dict[str, str | int | float | None], Sequen
     with tempfile.TemporaryDirectory(prefix="skim-soak-") as folder:
         home = Path(folder)
         oracle = publish(home / "bundles")
-        with running("inference", home, environment=_SETTINGS) as address:
-            soak, early = Soak(address, oracle), None
+        with started("inference", home, environment=_SETTINGS) as service:
+            soak, early = Soak(service.address, oracle), None
             for share in soak.run(seconds):
                 if early is None and share >= 0.25:
-                    early = rss_mb(address)
-            late = rss_mb(address)
+                    early = round(service.resident_bytes() / 1e6)
+            late = round(service.resident_bytes() / 1e6)
         for fault in soak.events.faults(home / "events"):
             soak.fail(fault)
         journal = (home / "ads" / "journal.bin").stat().st_size
