@@ -31,7 +31,8 @@ def build(catalogue: Catalogue, folder: Path) -> Width:
     """Index vectors that are there, then name the model that made them, as if txtai had encoded the texts itself."""
     from txtai.embeddings import Embeddings  # the parent of workers that serve needs none of it
 
-    # hnswlib's threads race while they fill a graph: one filled on two cores found .9912 with the greatest width
+    # hnswlib's threads race while they fill a graph: one filled on two cores
+    # found .9912 with the greatest width (this benchmark at 91a176f)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     graph = {"m": M, "efconstruction": EF_CONSTRUCTION}
     embeddings = Embeddings(method="external", backend="hnsw", hnsw=graph, content=False)
