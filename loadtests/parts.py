@@ -38,7 +38,7 @@ from shared.encoder import SentenceEncoder
 from shared.settings import CommonSettings
 
 Learns = Callable[[Sources], Supervision]
-_SECTIONS: Mapping[Tower, str] = {"title": "title_only", "metadata": "full"}
+SECTIONS: Mapping[Tower, str] = {"title": "title_only", "metadata": "full"}
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def measure(dataset: Dataset, rows: Sequence[SyntheticQueries]) -> list[Row]:
             embed_documents(dataset.documents, cached, tower),
             written=Written(rows, labels),
         )
-        for tower in _SECTIONS
+        for tower in SECTIONS
     }
     result = evaluate(
         Evaluation(dataset, cached, TrainSettings()),
@@ -88,7 +88,7 @@ def measure(dataset: Dataset, rows: Sequence[SyntheticQueries]) -> list[Row]:
             "pairs added": added,
             **{
                 f"{tower} R@{k}": round(100 * result.rows[section][name][f"recall_at_{k}"], 1)
-                for tower, section in _SECTIONS.items()
+                for tower, section in SECTIONS.items()
                 for k in (10, 100)
             },
         }

@@ -43,6 +43,14 @@ class TowerName(StrEnum):
     METADATA = "metadata"
 
 
+class LabelKindName(StrEnum):
+    """What an augmented label is worth beside a click."""
+
+    HARD = "hard"
+    SOFT = "soft"
+    WEIGHTED = "weighted"
+
+
 class Device(StrEnum):
     """Where encoder and classifiers are trained together."""
 
@@ -68,6 +76,10 @@ def train_command(
     clicks_only: Annotated[
         bool, typer.Option("--clicks-only", help="Add neither labels nor synthetic queries.")
     ] = False,
+    label_kind: Annotated[
+        LabelKindName,
+        typer.Option(help="Beside a click: as good, its similarity the target, or its weight."),
+    ] = LabelKindName.HARD,
     tower: Annotated[
         TowerName, typer.Option(help="Text of a document's embedding.")
     ] = TowerName.METADATA,
@@ -107,6 +119,7 @@ def train_command(
     `torchrun --nproc-per-node N -m services.cli train ... --joint`.
     """
     from services.training.embeddings import CachedEncoder
+    from services.training.labels import LabelUse
     from services.training.publish import bundle_model
     from services.training.serving_facts import serving_facts
     from services.training.train import TrainSettings
@@ -135,15 +148,17 @@ def train_command(
             f"no label is of a train query of {folder}: they are of another log or split, or "
             "SKIM_METADATA_SIDE was another one when they were exported"
         )
+    settings = TrainSettings(
+        tower=tower.value,
+        labels=LabelUse(label_kind.value),
+        joint=_joint_settings(tower.value, joint_pairs) if joint else None,
+    )
     with tempfile.TemporaryDirectory(dir=common.models) as scratch:
         encoder = common.models / "encoder"
         if fine_tune_epochs:
             encoder = _tuned_encoder(
-                common, dataset, added, tower.value, fine_tune_epochs, Path(scratch)
+                common, dataset, added, settings, fine_tune_epochs, Path(scratch)
             )
-        settings = TrainSettings(
-            tower=tower.value, joint=_joint_settings(tower.value, joint_pairs) if joint else None
-        )
         if settings.joint:
             encoder = Path(scratch) / "encoder"
             trained = train_encoder_and_classifiers(
@@ -314,7 +329,7 @@ def _tuned_encoder(
     common: CommonSettings,
     dataset: Dataset,
     labels: Pairs,
-    tower: Tower,
+    settings: TrainSettings,
     epochs: int,
     scratch: Path,
 ) -> Path:
@@ -327,7 +342,7 @@ def _tuned_encoder(
         fine_tune,
     )
     from services.training.encoder_export import export_encoder
-    from services.training.labels import LabelUse, only_of
+    from services.training.labels import only_of
     from services.training.model_sources import MINILM, fetch
     from services.training.supervision import of_labels, positions_of
     from shared.cold_start import cold_start_of
@@ -335,9 +350,9 @@ def _tuned_encoder(
     source = fetch(MINILM, common.models / "sources")
     queries, positions = dataset.queries_of("train"), positions_of(dataset.documents)
     clicks, known = (only_of(pairs, queries, positions) for pairs in (dataset.clicks, labels))
-    supervision = of_labels(queries, positions, clicks, known, LabelUse())
-    reading = cold_start_of(tower)
-    settings = DualEncoderSettings(epochs=epochs, document_tokens=reading.max_tokens)
+    supervision = of_labels(queries, positions, clicks, known, settings.labels)
+    reading = cold_start_of(settings.tower)
+    tuning = DualEncoderSettings(epochs=epochs, document_tokens=reading.max_tokens)
     tuned = common.models / "tuned"
     with progress_bar_with_note("Fine-tuning the encoder") as advance:
         fine_tune(
@@ -346,7 +361,7 @@ def _tuned_encoder(
             supervision.labels,
             [reading.text_of(document) for document in dataset.documents],
             tuned,
-            settings,
+            tuning,
             advance,
         )
     export_encoder(tuned, scratch / "encoder")

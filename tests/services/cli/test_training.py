@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from services.cli.__main__ import app
 from services.cli.training import things_to_add
+from shared.bundle import open_bundle
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset, Query, write_dataset, write_pairs, write_rows
@@ -80,3 +81,30 @@ def test_labels_of_another_log_are_refused_before_anything_is_trained(
 
     assert isinstance(result.exception, InvalidInput)
     assert "no label is of a train query" in str(result.exception)
+
+
+@pytest.mark.parametrize(("options", "kind"), [([], "hard"), (["--label-kind", "soft"], "soft")])
+def test_what_a_label_is_worth_is_asked_for_and_written_beside_the_model(
+    labels: Path,
+    tmp_path: Path,
+    tiny_encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    kind: str,
+) -> None:
+    folder = tmp_path / "data"
+    documents = [Document(id=each, title=each) for each in ("d", "oboe")]
+    queries = [Query(id="q", text="double reed woodwind")]
+    write_dataset(folder, Dataset(documents, queries, {"q": {"oboe": 1.0}}, {}))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "encoder").symlink_to(tiny_encoder)
+    monkeypatch.setenv("SKIM_HOME", str(tmp_path))
+
+    result = CliRunner().invoke(
+        app,
+        ["train", str(folder), "--labels", str(labels), "--version", "v1", *options],
+        catch_exceptions=False,
+    )
+
+    assert result.exit_code == 0, result.output
+    assert open_bundle(tmp_path / "bundles" / "v1").manifest.settings["labels.kind"] == kind
