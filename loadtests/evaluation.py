@@ -30,12 +30,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
     parser.add_argument("--shown", help="K of simulated logs; the folder's own if absent")
     parser.add_argument("--arms", help="only these, by commas, and no exposure curve")
+    parser.add_argument("--kinds", help="models, by commas; classifiers if absent")
+    parser.add_argument("--towers", help="title, metadata or both, by a comma; both if absent")
     parser.add_argument("--name", help="what to save as; the folder's name if absent")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     more = [
-        *(["--shown", options.shown] if options.shown else []),
-        *(["--arms", options.arms] if options.arms else []),
+        part
+        for name in ("shown", "arms", "kinds", "towers")
+        if (value := getattr(options, name))
+        for part in (f"--{name}", value)
     ]
     finished = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "services.cli", "evaluate", str(options.data), "--json", *more],
@@ -72,7 +76,7 @@ def arms(figures: Mapping[str, Any]) -> list[Row]:
         for split, sections in figures.items()
         if isinstance(sections, dict) and "title_only" in sections
         for section, documents_as in _DOCUMENTS_AS.items()
-        for arm, row in sections[section].items()
+        for arm, row in sections.get(section, {}).items()
     ]
 
 

@@ -10,7 +10,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtests.parts import SECTIONS
@@ -37,10 +37,10 @@ from shared.settings import CommonSettings
 class Way:
     """One way to learn from the same clicks and labels."""
 
-    use: LabelUse = LabelUse()
+    use: LabelUse = field(default_factory=LabelUse)
     has_titles: bool = True
     """Whether each document's title is a query of its own."""
-    classifiers: ClassifierSettings = ClassifierSettings()
+    classifiers: ClassifierSettings = field(default_factory=ClassifierSettings)
 
     def learns(self, sources: Sources) -> Supervision:
         """Return what the row learns from."""

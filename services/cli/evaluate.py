@@ -57,7 +57,7 @@ def evaluate_command(
     kinds: Annotated[
         str,
         typer.Option(
-            help="Models, by commas: classifiers, dual_encoder, joint (the last two: hours on a CPU)."
+            help="Models, by commas: classifiers, dual_encoder, joint (the last two: minutes an arm)."
         ),
     ] = "classifiers",
     device: Annotated[Device, typer.Option(help="Where encoders are trained.")] = Device.AUTO,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from services.training.choice import Chosen
     from services.training.embeddings import CachedEncoder
     from services.training.joint_settings import JointSettings
+    from services.training.team import DeviceName
     from services.training.train import TrainSettings
     from shared.cold_start import Tower
 
@@ -93,7 +94,9 @@ def train_command(
     ] = False,
     joint_pairs: Annotated[
         int | None,
-        typer.Option(min=1, help="Pairs that --joint learns from; the default if absent."),
+        typer.Option(
+            min=1, help="Pairs that --joint learns from; the device's default if absent."
+        ),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where --joint trains.")] = Device.AUTO,
     choose: Annotated[
@@ -151,7 +154,7 @@ def train_command(
     settings = TrainSettings(
         tower=tower.value,
         labels=LabelUse(label_kind.value),
-        joint=_joint_settings(tower.value, joint_pairs) if joint else None,
+        joint=_joint_settings(tower.value, joint_pairs, device.value) if joint else None,
     )
     with tempfile.TemporaryDirectory(dir=common.models) as scratch:
         encoder = common.models / "encoder"
@@ -205,11 +208,13 @@ def train_command(
     )
 
 
-def _joint_settings(tower: Tower, pairs: int | None) -> JointSettings:
-    from services.training.joint_settings import JointSettings
+def _joint_settings(tower: Tower, pairs: int | None, device: DeviceName) -> JointSettings:
+    from services.training.joint_settings import settings_for
+    from services.training.team import uses_cuda
     from shared.cold_start import cold_start_of
 
-    settings = JointSettings(document_tokens=cold_start_of(tower).max_tokens)
+    settings = settings_for(cuda=uses_cuda(device))
+    settings = replace(settings, document_tokens=cold_start_of(tower).max_tokens)
     return settings if pairs is None else replace(settings, pairs_seen=pairs)
 
 

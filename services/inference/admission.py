@@ -30,6 +30,8 @@ _WEIGHT = 0.05
 _HOPE = 0.5
 """Share of the deadline that an answer may be expected to take, since what was let in and comes late is lost for both."""
 _LONGEST_RETRY_SECONDS = 30
+_BRIEF_SECONDS = 0.01
+"""Longest service time for which the event loop may be kept waiting."""
 _WATCH_AFTER_SECONDS = 0.05
 """Who waits no longer is not watched: to watch costs more than it would spare."""
 
@@ -145,6 +147,8 @@ class Admission:
         has_left: Callable[[], Awaitable[object]] | None,
         work: Callable[[Sequence[_Item]], Sequence[_Result | Exception]],
         item: _Item,
+        *,
+        alone: bool = False,
     ) -> tuple[float, _Result]:
         """Return the seconds waited, and what `work` makes of `item`; others with the same `work` may be its company.
 
@@ -153,6 +157,8 @@ class Admission:
             has_left: returns once nobody waits for the answer; asked only while there is a queue.
             work: runs in a thread; gives for each item its result, or an error that is this item's alone.
             item: one of those.
+            alone: nobody else can ask meanwhile, so that what is brief is done at once on the event loop. With a
+                second asker that would halve what is answered.
 
         Raises:
             Unavailable: see `check`.
@@ -160,6 +166,8 @@ class Admission:
         """
         arrived = self._clock()
         self.check(deadline_seconds)
+        if alone and not self._unfinished and 0 < self.service_seconds < _BRIEF_SECONDS:
+            return 0.0, self._do_here(work, item)
         loop = asyncio.get_running_loop()
         job = _Job(
             work,
@@ -195,6 +203,16 @@ class Admission:
             job.answer.cancel()
         for thread in self._threads:
             thread.join()
+
+    def _do_here(
+        self, work: Callable[[Sequence[_Item]], Sequence[_Result | Exception]], item: _Item
+    ) -> _Result:
+        begun = self._clock()
+        [result] = _results(work, [item])
+        self._learn(begun, self._clock(), 1)
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def _work(self) -> None:
         while self._work_off(self._jobs.take()):
@@ -266,8 +284,8 @@ class Admission:
 
 
 def _results(
-    work: Callable[[Sequence[Any]], Sequence[Any]], items: Sequence[Any]
-) -> Sequence[Any]:
+    work: Callable[[Sequence[_Item]], Sequence[_Result | Exception]], items: Sequence[_Item]
+) -> Sequence[_Result | BaseException]:
     try:
         return work(items)
     except BaseException as raised:  # noqa: BLE001  (whoever waits hears it)

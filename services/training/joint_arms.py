@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from services.training.arms import Kind
 from services.training.classifiers import Progress
 from services.training.guard import ExposedSlice, GuardSettings
-from services.training.joint_settings import JointSettings
+from services.training.joint_settings import JointSettings, settings_for
 from services.training.model_sources import sha256_of
 from services.training.supervision import Supervision
-from services.training.team import DeviceName, joined_team
+from services.training.team import DeviceName, joined_team, uses_cuda
 from shared.ad_index import flat_index
 from shared.cold_start import Tower, cold_start_of
 from shared.contracts.document import Document
@@ -34,17 +34,18 @@ class Learner:
 
     Args:
         source: Hugging Face style folder of the encoder to start from.
-        settings: of the joint training; a dual encoder leaves the classifiers out.
         device: where it trains.
+        settings: of the joint training, the device's if absent; a dual encoder leaves the classifiers out.
     """
 
     source: Path
-    settings: JointSettings = field(default_factory=JointSettings)
     device: DeviceName = "auto"
+    settings: JointSettings | None = None
 
     def settings_of(self, kind: Kind, tower: Tower) -> JointSettings:
         """Return how a kind of model is trained."""
-        settings = replace(self.settings, document_tokens=cold_start_of(tower).max_tokens)
+        settings = self.settings or settings_for(cuda=uses_cuda(self.device))
+        settings = replace(settings, document_tokens=cold_start_of(tower).max_tokens)
         return replace(settings, classifier_weight=0.0) if kind == "dual_encoder" else settings
 
     def identity(self, kind: Kind, tower: Tower) -> Mapping[str, Any]:

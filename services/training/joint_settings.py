@@ -54,3 +54,12 @@ class JointSettings:
     def steps(self) -> int:
         """Return how many steps are taken."""
         return math.ceil(self.pairs_seen / self.batch_size)
+
+
+SHORT_SCHEDULE = JointSettings(pairs_seen=25_600, batch_size=64, learning_rate=1e-4)
+"""For a CPU, where a step of one such batch takes about a second; the defaults above are a GPU's."""
+
+
+def settings_for(*, cuda: bool) -> JointSettings:
+    """Return the schedule that a device can afford."""
+    return JointSettings() if cuda else SHORT_SCHEDULE

@@ -67,6 +67,17 @@ class Team:
             dist.barrier()
 
 
+def uses_cuda(device: DeviceName) -> bool:
+    """Say whether training on `device` is training on CUDA.
+
+    Raises:
+        NotFound: CUDA is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise NotFound("--device cuda: torch finds no CUDA device here")
+    return device != "cpu" and torch.cuda.is_available()
+
+
 @contextmanager
 def joined_team(device: DeviceName = "auto") -> Iterator[Team]:
     """Join the processes that torchrun started; a process started otherwise is alone.
@@ -74,9 +85,7 @@ def joined_team(device: DeviceName = "auto") -> Iterator[Team]:
     Raises:
         NotFound: CUDA is asked for and there is none.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise NotFound("--device cuda: torch finds no CUDA device here")
-    cuda = device != "cpu" and torch.cuda.is_available()
+    cuda = uses_cuda(device)
     if not dist.is_torchelastic_launched():
         yield Team(0, 1, torch.device("cuda" if cuda else "cpu"))
         return

@@ -69,8 +69,14 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
+        app.state.connections = self.server_state.connections
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; who asks over a connection that is still open hears it from `/readyz`."""
         self._app.state.is_stopping = True
         super().handle_exit(sig, frame)
+
+
+def open_connections(app: FastAPI) -> int:
+    """Return how many connections a server that `serve` began holds open for `app`; 0 without one."""
+    return len(getattr(app.state, "connections", ()))

@@ -66,13 +66,16 @@ class Answering:
     def __init__(self, serving: Serving, desk: EventDesk | None = None) -> None:
         self._serving, self._desk = serving, desk
 
-    async def one(self, asked: AdsParameters, name: str, has_left: HasLeft) -> Answer:
+    async def one(
+        self, asked: AdsParameters, name: str, has_left: HasLeft, *, alone: bool = False
+    ) -> Answer:
         """Return the top ads of a query.
 
         Args:
             asked: the query.
             name: of the answer; events repeat it.
             has_left: returns once nobody waits.
+            alone: whoever asks has the only connection.
 
         Raises:
             InvalidInput: the filter is at fault.
@@ -96,7 +99,7 @@ class Answering:
                 _names_of(asked.fields),
                 draw,
             )
-            ads, timing = await self._ads_of(question, asked.timeout_ms, has_left)
+            ads, timing = await self._ads_of(question, asked.timeout_ms, has_left, alone=alone)
             if draw is None:
                 serving.cache.put(view, key, ads)
         else:
@@ -135,14 +138,19 @@ class Answering:
         return Answer(content + _took(started), answers[-1][1])
 
     async def _ads_of(
-        self, question: Question, timeout_ms: int | None, has_left: HasLeft
+        self,
+        question: Question,
+        timeout_ms: int | None,
+        has_left: HasLeft,
+        *,
+        alone: bool = False,
     ) -> tuple[bytes, str]:
         """Return the ads of a query as JSON, with its `Server-Timing`."""
         serving = self._serving
         seconds = (timeout_ms or serving.settings.timeout_ms) / 1000
         try:
             waited, (ads, ranking) = await serving.admission.run_together(
-                seconds, has_left, answers_of, question
+                seconds, has_left, answers_of, question, alone=alone
             )
         except Unavailable:
             serving.refused_full.inc()

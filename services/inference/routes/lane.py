@@ -17,6 +17,7 @@ from services.inference.admission import ClientLeft
 from services.inference.routes.answering import AdsParameters, Answering
 from services.inference.serving import Serving
 from shared.errors import SkimError
+from shared.web import open_connections
 from shared.web.middleware import request_id_of
 from shared.web.problems import problem_of
 
@@ -59,7 +60,12 @@ class AdsLane:
             return
         scope["route"] = _ROUTE
         try:
-            answer = await self._answering.one(asked, request_id_of(scope), leaving(receive))
+            answer = await self._answering.one(
+                asked,
+                request_id_of(scope),
+                leaving(receive),
+                alone=open_connections(scope["app"]) == 1,
+            )
         except SkimError as error:
             await problem_of(error)(scope, receive, send)
             return

@@ -141,3 +141,23 @@ def test_an_error_nobody_foresaw_is_a_problem_that_says_nothing(
         )
         assert "secret" not in answer.text
         assert client.get("/v1/ads?query=wine").status_code == 200
+
+
+@pytest.mark.parametrize(("connections", "is_alone"), [(0, False), (1, True), (2, False)])
+def test_only_the_one_connection_there_is_may_keep_the_event_loop(
+    lane: TestClient, monkeypatch: pytest.MonkeyPatch, connections: int, is_alone: bool
+) -> None:
+    told = list[bool]()
+    admission = lane.app.state.serving.admission
+    run_together = admission.run_together
+    monkeypatch.setattr(
+        admission,
+        "run_together",
+        lambda *given, alone: told.append(alone) or run_together(*given, alone=alone),
+    )
+    monkeypatch.setattr(lane.app.state, "connections", set(range(connections)), raising=False)
+
+    answer = lane.get(f"/v1/ads?query=wine+{connections}").json()
+
+    assert [each["id"] for each in answer["ads"]]
+    assert told == [is_alone]

@@ -36,7 +36,7 @@ ARMS = arms_of_kinds(
 @pytest.fixture(scope="module")
 def learner(tmp_path_factory: pytest.TempPathFactory) -> Learner:
     source = write_encoder(tmp_path_factory.mktemp("source"), layers=2)
-    return Learner(source, SETTINGS, "cpu")
+    return Learner(source, "cpu", SETTINGS)
 
 
 @pytest.fixture

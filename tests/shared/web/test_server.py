@@ -16,7 +16,7 @@ from shared.keys import Scope, add_key, new_key
 SERVED = """
 import sys
 from contextlib import asynccontextmanager
-from shared.web import create_app, serve
+from shared.web import create_app, open_connections, serve
 
 @asynccontextmanager
 async def lifespan(_):
@@ -26,6 +26,7 @@ async def check_ready(_):
     pass
 
 app = create_app("test", "", lifespan, check_ready=check_ready, max_body_bytes=100)
+app.get("/connections")(lambda: open_connections(app))
 serve(app, host=sys.argv[1], port=int(sys.argv[2]), log_level="INFO")
 """
 
@@ -54,6 +55,22 @@ def serving(home: Path, **settings: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def test_it_knows_how_many_connections_are_open(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, SKIM_AUTH="off") as base,
+        httpx.Client(base_url=base) as one,
+        httpx.Client(base_url=base) as other,
+    ):
+
+        def counted(client: httpx.Client) -> int:
+            return int(client.get("/connections").json())
+
+        assert wait_until(lambda: counted(one) == 1, 20)  # the check whether it is up has gone
+        assert counted(other) == counted(one) == 2
+        other.close()
+        assert wait_until(lambda: counted(one) == 1, 20)
 
 
 def refused(home: Path, host: str, **settings: str) -> str:
