@@ -204,7 +204,7 @@ class Alone:
         return {
             "ads": len(self._generation.base.rows),
             "index": index.card.kind,
-            "ef": index.card.ef,
+            "width": index.card.ef or index.card.nprobe,
             "recall_at_10": round(
                 recall_of(index, self._exact, np.concatenate(self._vectors), _K), 4
             ),

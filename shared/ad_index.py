@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +23,10 @@ from shared.vector_files import Vectors, fault_of
 
 INDEX = "ads.faiss"
 
-Kind = Literal["flat", "flat_sq8", "hnsw", "hnsw_sq8"]
+Kind = Literal["flat", "flat_sq8", "hnsw", "hnsw_sq8", "ivf", "ivf_sq8"]
 _M, _EF_CONSTRUCTION = 16, 200
+_CENTRE_ROUNDS, _ADS_PER_CENTRE = 10, 64
+"""Of k-means, and how many ads a centre is found with at most: more move it little."""
 _EXACT_SHARE, _EXACT_ADS = 0.1, 30_000
 """Of the ads: fewer that are allowed are scanned, one by one."""
 _WIDEST_EF = 2_048
@@ -36,9 +39,12 @@ class IndexCard(Contract):
     """What an index is, and how good it was found to be."""
 
     kind: Kind
-    """flat: every ad is compared, exact. hnsw: a graph. sq8: 8 bits a number instead of 32."""
+    """flat: every ad is compared, exact. hnsw: a graph. ivf: a list of ads around each of many centres. sq8: 8 bits a number
+    instead of 32."""
     ef: int | None = Field(default=None, ge=1)
     """Neighbours a search of the graph keeps."""
+    nprobe: int | None = Field(default=None, ge=1)
+    """Lists that a search reads."""
     recall_at_10: float = Field(default=1.0, ge=0, le=1)
     """Against the exact scan, where it was chosen."""
 
@@ -103,7 +109,7 @@ class FaissIndex:
     def __init__(self, index: faiss.Index, card: IndexCard) -> None:
         self.card = card
         self.index = index
-        self._is_graph = card.kind.startswith("hnsw")
+        self._is_graph, self._has_lists = (card.kind.startswith(each) for each in ("hnsw", "ivf"))
         self._storage = faiss.downcast_index(index.storage) if self._is_graph else index
 
     def __len__(self) -> int:
@@ -116,7 +122,7 @@ class FaissIndex:
 
     def search(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> Found:
         """Return scores and ad positions, each (queries, min(k, ads that are allowed)), best first; see `AdIndex`."""
-        return self._search(queries, k, allowed, self._is_graph)
+        return self._search(queries, k, allowed, self._is_graph or self._has_lists)
 
     def search_exactly(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> Found:
         """Return what `search` may approximate, by looking at every ad; see `AdIndex`."""
@@ -132,7 +138,7 @@ class FaissIndex:
         faiss.write_index(self.index, str(path))
 
     def _search(
-        self, queries: Vectors, k: int, allowed: Allowed | None, takes_graph: bool
+        self, queries: Vectors, k: int, allowed: Allowed | None, may_approximate: bool
     ) -> Found:
         if queries.ndim != 2 or queries.shape[1] != self.dimensions:
             raise InvalidInput(
@@ -149,13 +155,16 @@ class FaissIndex:
         # slower beside other requests.
         faiss.omp_set_num_threads(1 if len(queries) == 1 else os.cpu_count() or 1)
         queries = np.ascontiguousarray(queries)
-        if takes_graph and not self._is_selective(allowed):
-            found = self._search_graph(queries, k, allowed)
-            if (found[1] >= 0).all():  # else the graph did not reach k that are allowed
+        if may_approximate and not self._is_selective(allowed):
+            search = self._search_lists if self._has_lists else self._search_graph
+            found = search(queries, k, allowed)
+            if (found[1] >= 0).all():  # else it did not reach k that are allowed
                 return found
         return self._scan(queries, k, allowed)
 
     def _scan(self, queries: Vectors, k: int, allowed: Allowed | None) -> Found:
+        if self._has_lists:
+            return self._read_lists(queries, k, allowed, self.index.nlist)
         parameters = None
         if allowed is not None:
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(allowed.bits))
@@ -180,6 +189,19 @@ class FaissIndex:
         scores, positions = self.index.search(queries, k, params=parameters)
         return scores, positions
 
+    def _search_lists(self, queries: Vectors, k: int, allowed: Allowed | None) -> Found:
+        share = 1.0 if allowed is None else allowed.count / len(self)
+        widest: int = self.index.nlist
+        return self._read_lists(
+            queries, k, allowed, min(round((self.card.nprobe or 1) / share), widest)
+        )
+
+    def _read_lists(self, queries: Vectors, k: int, allowed: Allowed | None, lists: int) -> Found:
+        selector = None if allowed is None else faiss.IDSelectorBitmap(allowed.bits)
+        parameters = faiss.SearchParametersIVF(nprobe=lists, sel=selector)
+        scores, positions = self.index.search(queries, k, params=parameters)
+        return scores, positions
+
 
 def flat_index(vectors: Vectors) -> FaissIndex:
     """Return the exact index.
@@ -194,9 +216,9 @@ def flat_index(vectors: Vectors) -> FaissIndex:
 
 
 def build_index(
-    vectors: Vectors, kind: Kind, *, ef: int | None = None, threads: int | None = None
+    vectors: Vectors, kind: Kind, *, width: int | None = None, threads: int | None = None
 ) -> FaissIndex:
-    """Return an index of a kind, unjudged; see `flat_index`. Built on all cores unless told."""
+    """Return an index of a kind, unjudged; see `flat_index`. Built on all cores unless told, searched `width` wide."""
     reason = fault_of(vectors)
     if reason is not None:
         raise InvalidInput(f"ad vectors: {reason}")
@@ -208,8 +230,19 @@ def build_index(
         index = faiss.IndexScalarQuantizer(dimensions, eight_bits, metric)
     elif kind == "hnsw":
         index = faiss.IndexHNSWFlat(dimensions, _M, metric)
-    else:
+    elif kind == "hnsw_sq8":
         index = faiss.IndexHNSWSQ(dimensions, eight_bits, _M, metric)
+    else:
+        centres, lists = faiss.IndexFlatIP(dimensions), lists_of(len(vectors))
+        if kind == "ivf":
+            index = faiss.IndexIVFFlat(centres, dimensions, lists, metric)
+        else:
+            index = faiss.IndexIVFScalarQuantizer(
+                centres, dimensions, lists, eight_bits, metric, False
+            )
+        index.cp.niter, index.cp.max_points_per_centroid = _CENTRE_ROUNDS, _ADS_PER_CENTRE
+        index.cp.min_points_per_centroid = 1
+        index.set_direct_map_type(faiss.DirectMap.Array)  # else no ad's vector can be told
     if kind.startswith("hnsw"):
         index.hnsw.efConstruction = _EF_CONSTRUCTION
     faiss.omp_set_num_threads(threads or os.cpu_count() or 1)
@@ -217,7 +250,21 @@ def build_index(
     if not index.is_trained:
         index.train(vectors)
     index.add(vectors)
-    return FaissIndex(index, IndexCard(kind=kind, ef=ef if kind.startswith("hnsw") else None))
+    return FaissIndex(index, card_of(kind, width))
+
+
+def lists_of(ads: int) -> int:
+    """Return into how many lists an index of so many ads puts them."""
+    return max(1, min(round(4 * math.sqrt(ads)), ads // 39))  # faiss asks for 39 a centre
+
+
+def card_of(kind: Kind, width: int | None) -> IndexCard:
+    """Return the card of an index that is searched `width` wide, whatever that means for its kind."""
+    return IndexCard(
+        kind=kind,
+        ef=width if kind.startswith("hnsw") else None,
+        nprobe=width if kind.startswith("ivf") else None,
+    )
 
 
 def _nothing(rows: int, k: int) -> Found:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from shared.ad_index import AdIndex, FaissIndex, IndexCard, Kind, build_index, flat_index
+from shared.ad_index import (
+    AdIndex,
+    FaissIndex,
+    Kind,
+    build_index,
+    card_of,
+    flat_index,
+    lists_of,
+)
 from shared.vector_files import Vectors
 
 FLAT_ADS = 30_000
 """Up to so many ads an exact scan is as fast as a graph, on a CPU."""
+LIST_ADS = 300_000
+"""From so many ads on lists are tried before the graph, whose building takes ten times as long and grows faster."""
 MIN_RECALL = 0.995
 """Recall@10 against the exact scan that a graph must have on a sample, so that it has .99 on all that is asked."""
 EFS = (
@@ -18,6 +29,13 @@ EFS = (
     *(640, 768, 1_024, 1_280, 1_536, 2_048),
 )
 """Widths that a graph may have."""
+NPROBES = (
+    *(1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512),
+    *(768, 1_024, 1_536, 2_048),
+)
+"""Lists that a search may read."""
+_NARROW, _WIDE = 1 / 64, 1 / 8
+"""Share of the lists that are read where a graph could do it, and where none does: 16,000 and 125,000 of a million ads."""
 _K = 10
 _JUDGED_QUERIES = 200
 _TOLERANCE = 1e-5
@@ -28,6 +46,7 @@ def choose_index(
     queries: Vectors | None = None,
     *,
     flat_ads: int = FLAT_ADS,
+    list_ads: int = LIST_ADS,
     max_bytes: int | None = None,
     threads: int | None = None,
 ) -> FaissIndex:
@@ -38,30 +57,41 @@ def choose_index(
         queries: (any number, dimensions) float32 to judge with, as they are asked; where they are few, ads' own
             vectors, disturbed, judge with them: a handful would choose by chance.
         flat_ads: up to so many ads are scanned.
+        list_ads: from so many on lists are tried first.
         max_bytes: of the vectors in memory; above that they are kept in 8 bits, if recall allows it.
         threads: cores to build graphs with; all if absent.
     """
     exact = flat_index(vectors)
     judges = _judges(vectors, queries)
     best, _ = exact.search(judges, _K)
-    for kind in _kinds(vectors, flat_ads, max_bytes):
+    for kind, widths in _attempts(vectors, flat_ads, list_ads, max_bytes):
         candidate = build_index(vectors, kind, threads=threads)
-        found = _narrowest(candidate, exact, judges, best)
+        found = _narrowest(candidate, widths, exact, judges, best)
         if found is not None:
             return found
     return exact
 
 
+class _Attempt(NamedTuple):
+    """A kind of index, and how wide it may be searched."""
+
+    kind: Kind
+    widths: Sequence[int | None]
+
+
 def _narrowest(
-    candidate: FaissIndex, exact: AdIndex, queries: Vectors, best: Vectors
+    candidate: FaissIndex,
+    widths: Sequence[int | None],
+    exact: AdIndex,
+    queries: Vectors,
+    best: Vectors,
 ) -> FaissIndex | None:
-    """Return the candidate, a graph with the smallest width that finds enough; None if no width does."""
+    """Return the candidate with the smallest width that finds enough; None if no width does."""
     kind = candidate.card.kind
-    widths: Sequence[int | None] = EFS if kind.startswith("hnsw") else (None,)
     chosen, low, high = None, 0, len(widths) - 1
     place = high  # if the widest does not find enough, none does
     while low <= high:
-        judged = FaissIndex(candidate.index, IndexCard(kind=kind, ef=widths[place]))
+        judged = FaissIndex(candidate.index, card_of(kind, widths[place]))
         recall = _recall(judged, exact, queries, best)
         if recall >= MIN_RECALL:
             card = judged.card.model_copy(update={"recall_at_10": round(recall, 4)})
@@ -98,12 +128,23 @@ def _recall(index: AdIndex, exact: AdIndex, queries: Vectors, best: Vectors) -> 
     return hits / best.size if best.size else 1.0
 
 
-def _kinds(vectors: Vectors, flat_ads: int, max_bytes: int | None) -> list[Kind]:
-    """Return the kinds that may do, the cheapest first; the exact scan always does."""
+def _attempts(
+    vectors: Vectors, flat_ads: int, list_ads: int, max_bytes: int | None
+) -> list[_Attempt]:
+    """Return what may do, the cheapest first; the exact scan always does."""
     is_large = max_bytes is not None and vectors.nbytes > max_bytes
     if len(vectors) <= flat_ads:
-        return ["flat_sq8"] if is_large else []
-    return ["hnsw_sq8", "hnsw"] if is_large else ["hnsw"]
+        return [_Attempt("flat_sq8", (None,))] if is_large else []
+    graph, lists = _Attempt("hnsw", EFS), lists_of(len(vectors))
+    narrow, wide = (
+        _Attempt("ivf", [each for each in NPROBES if each <= max(1, share * lists)])
+        for share in (_NARROW, _WIDE)
+    )
+    attempts = [graph] if len(vectors) < list_ads else [narrow, graph, wide]
+    if not is_large:
+        return attempts
+    smaller: dict[Kind, Kind] = {"hnsw": "hnsw_sq8", "ivf": "ivf_sq8"}
+    return [each._replace(kind=smaller[each.kind]) for each in attempts] + attempts
 
 
 def _judges(vectors: Vectors, queries: Vectors | None) -> Vectors:

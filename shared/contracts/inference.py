@@ -256,6 +256,9 @@ class InferenceInfo(Contract):
     index: str
     """Kind of the bundle's ad index; `flat` is exact."""
     ef: int | None = None
+    """Of a graph: neighbours that a search keeps."""
+    nprobe: int | None = None
+    """Of lists: how many a search reads."""
     recall_at_10: float = 1.0
     """Of that index against the exact scan, where it was chosen."""
     changed_ads: int = 0

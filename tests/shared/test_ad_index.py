@@ -97,13 +97,13 @@ def test_a_file_that_is_no_array_is_damaged(tmp_path: Path, content: bytes) -> N
         read_vectors(tmp_path)
 
 
-KINDS = ["flat", "flat_sq8", "hnsw", "hnsw_sq8"]
+KINDS = ["flat", "flat_sq8", "hnsw", "hnsw_sq8", "ivf", "ivf_sq8"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_what_is_allowed_is_found_and_as_much_as_there_is(kind: str) -> None:
     vectors, random = vectors_of(3_000, 16), np.random.default_rng(1)
-    index = build_index(vectors, kind, ef=64)
+    index = build_index(vectors, kind, width=64)
     for share in (0.002, 0.3, 1.0):
         mask = random.random(3_000) < share
         scores, positions = index.search(vectors_of(4, 16), 20, Allowed(mask))
@@ -116,16 +116,16 @@ def test_only_what_is_allowed_is_found_and_as_much_as_there_is(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_allowed_is_nothing_found(kind: str) -> None:
-    index = build_index(vectors_of(50), kind, ef=16)
+    index = build_index(vectors_of(50), kind, width=16)
 
     scores, positions = index.search(vectors_of(2), 5, Allowed(np.zeros(50, dtype=bool)))
 
     assert scores.shape == positions.shape == (2, 0)
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "flat_sq8", "hnsw_sq8"])
+@pytest.mark.parametrize("kind", ["hnsw", "flat_sq8", "hnsw_sq8", "ivf", "ivf_sq8"])
 def test_an_index_is_read_back_as_it_was(tmp_path: Path, kind: str) -> None:
-    index = build_index(vectors_of(500), kind, ef=32)
+    index = build_index(vectors_of(500), kind, width=32)
     write_index(tmp_path, index)
 
     again = read_index(tmp_path, index.card, (500, 8))
@@ -159,6 +159,60 @@ def test_a_graph_is_searched_as_widely_as_it_must_be_and_no_more() -> None:
     assert recall_of(graph, flat_index(vectors), judges) == pytest.approx(
         graph.card.recall_at_10, abs=1e-4
     )
+
+
+@pytest.mark.parametrize("kind", ["ivf", "ivf_sq8"])
+def test_lists_may_all_be_read_and_then_nothing_is_missed(kind: str) -> None:
+    vectors, queries = vectors_of(3_000, 16), vectors_of(40, 16)[::-1].copy()
+    storage = "flat" if kind == "ivf" else "flat_sq8"
+    exact = build_index(vectors, storage).search(queries, 10)
+
+    narrow, wide = (build_index(vectors, kind, width=width) for width in (1, 64))
+
+    assert (narrow.search(queries, 10)[1] != exact[1]).any()
+    assert (wide.search(queries, 10)[1] == narrow.search(queries, 10)[1]).mean() < 1
+    found = narrow.search_exactly(queries, 10)
+    assert found[0] == pytest.approx(exact[0], abs=0.02)  # each trained its own 8 bits
+    assert (found[1] == exact[1]).mean() > (0.9 if kind == "ivf_sq8" else 0.999)
+
+
+def clustered_of(count: int, places_count: int) -> np.ndarray:
+    """Return unit vectors around places far from each other."""
+    random = np.random.default_rng(0)
+    places = random.standard_normal((places_count, 32)).astype(np.float32)
+    rows = places[random.integers(places_count, size=count)]
+    vectors = rows + 0.1 * random.standard_normal(rows.shape).astype(np.float32)
+    normed: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return normed
+
+
+def test_of_very_many_ads_lists_are_read_where_few_of_them_are_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors = clustered_of(8_000, 400)
+
+    lists = choose_index(vectors, vectors[:200], flat_ads=1_000, list_ads=8_000)
+
+    assert lists.card.kind == "ivf"
+    assert 1 <= lists.card.nprobe <= lists.index.nlist / 64
+    assert lists.card.recall_at_10 >= MIN_RECALL
+    assert choose_index(vectors, vectors[:200], flat_ads=1_000, list_ads=8_001).card.kind == "hnsw"
+    monkeypatch.setattr(index_choice, "MIN_RECALL", 0.5)
+    small = choose_index(vectors, vectors[:200], flat_ads=1_000, list_ads=8_000, max_bytes=1_000)
+    assert small.card.kind == "ivf_sq8"
+
+
+def test_where_few_lists_are_not_enough_there_is_a_graph_and_where_none_does_more_lists(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors = clustered_of(8_000, 100)
+    monkeypatch.setattr(index_choice, "_NARROW", 0.0)  # one list
+
+    assert choose_index(vectors, flat_ads=1_000, list_ads=8_000).card.kind == "hnsw"
+    monkeypatch.setattr(index_choice, "EFS", (1, 2))
+    lists = choose_index(vectors, flat_ads=1_000, list_ads=8_000)
+    assert lists.card.kind == "ivf"
+    assert 1 < lists.card.nprobe <= lists.index.nlist / 8
 
 
 def test_where_no_graph_finds_enough_every_ad_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def bundles_router(serving: Serving) -> APIRouter:
             dimensions=generation.encoder.dimensions,
             index=card.kind,
             ef=card.ef,
+            nprobe=card.nprobe,
             recall_at_10=card.recall_at_10,
             changed_ads=changed,
             changed_index=None if view.extra is None else view.extra.index.card.kind,
