@@ -9,7 +9,7 @@ import math
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import faiss
 import numpy as np
@@ -23,8 +23,13 @@ from shared.vector_files import Vectors, fault_of
 
 INDEX = "ads.faiss"
 
-Kind = Literal["flat", "flat_sq8", "hnsw", "hnsw_sq8", "ivf", "ivf_sq8"]
-_M, _EF_CONSTRUCTION = 16, 200
+Kind = Literal[
+    "flat", "flat_fp16", "flat_sq8", "hnsw", "hnsw_fp16", "hnsw_sq8", "ivf", "ivf_fp16", "ivf_sq8"
+]
+Structure = Literal["flat", "hnsw", "ivf"]
+Storage = Literal["fp32", "fp16", "sq8"]
+_QUANTISED = {"fp16": faiss.ScalarQuantizer.QT_fp16, "sq8": faiss.ScalarQuantizer.QT_8bit}
+_M, _EF_CONSTRUCTION = 32, 200
 _CENTRE_ROUNDS, _ADS_PER_CENTRE = 10, 64
 """Of k-means, and how many ads a centre is found with at most: more move it little."""
 _EXACT_SHARE, _EXACT_ADS = 0.1, 30_000
@@ -39,8 +44,8 @@ class IndexCard(Contract):
     """What an index is, and how good it was found to be."""
 
     kind: Kind
-    """flat: every ad is compared, exact. hnsw: a graph. ivf: a list of ads around each of many centres. sq8: 8 bits a number
-    instead of 32."""
+    """flat: every ad is compared, exact. hnsw: a graph. ivf: a list of ads around each of many centres. fp16, sq8: 16 or 8 bits a
+    number instead of 32."""
     ef: int | None = Field(default=None, ge=1)
     """Neighbours a search of the graph keeps."""
     nprobe: int | None = Field(default=None, ge=1)
@@ -222,35 +227,46 @@ def build_index(
     reason = fault_of(vectors)
     if reason is not None:
         raise InvalidInput(f"ad vectors: {reason}")
-    dimensions, metric = vectors.shape[1], faiss.METRIC_INNER_PRODUCT
-    eight_bits = faiss.ScalarQuantizer.QT_8bit
-    if kind == "flat":
-        index = faiss.IndexFlatIP(dimensions)
-    elif kind == "flat_sq8":
-        index = faiss.IndexScalarQuantizer(dimensions, eight_bits, metric)
-    elif kind == "hnsw":
-        index = faiss.IndexHNSWFlat(dimensions, _M, metric)
-    elif kind == "hnsw_sq8":
-        index = faiss.IndexHNSWSQ(dimensions, eight_bits, _M, metric)
-    else:
-        centres, lists = faiss.IndexFlatIP(dimensions), lists_of(len(vectors))
-        if kind == "ivf":
-            index = faiss.IndexIVFFlat(centres, dimensions, lists, metric)
-        else:
-            index = faiss.IndexIVFScalarQuantizer(
-                centres, dimensions, lists, eight_bits, metric, False
-            )
-        index.cp.niter, index.cp.max_points_per_centroid = _CENTRE_ROUNDS, _ADS_PER_CENTRE
-        index.cp.min_points_per_centroid = 1
-        index.set_direct_map_type(faiss.DirectMap.Array)  # else no ad's vector can be told
-    if kind.startswith("hnsw"):
-        index.hnsw.efConstruction = _EF_CONSTRUCTION
+    index = _empty(kind, len(vectors), vectors.shape[1])
     faiss.omp_set_num_threads(threads or os.cpu_count() or 1)
     vectors = np.ascontiguousarray(vectors)
     if not index.is_trained:
         index.train(vectors)
     index.add(vectors)
     return FaissIndex(index, card_of(kind, width))
+
+
+def kind_of(structure: Structure, storage: Storage) -> Kind:
+    """Return the kind of this structure whose vectors are stored so."""
+    return cast(Kind, structure if storage == "fp32" else f"{structure}_{storage}")
+
+
+def _empty(kind: Kind, ads: int, dimensions: int) -> faiss.Index:
+    """Return an index of a kind, yet to be filled with so many ads."""
+    structure, _, storage = kind.partition("_")
+    quantised, metric = _QUANTISED.get(storage), faiss.METRIC_INNER_PRODUCT
+    if structure == "flat":
+        if quantised is None:
+            return faiss.IndexFlatIP(dimensions)
+        return faiss.IndexScalarQuantizer(dimensions, quantised, metric)
+    if structure == "hnsw":
+        index = (
+            faiss.IndexHNSWFlat(dimensions, _M, metric)
+            if quantised is None
+            else faiss.IndexHNSWSQ(dimensions, quantised, _M, metric)
+        )
+        index.hnsw.efConstruction = _EF_CONSTRUCTION
+        return index
+    centres, lists = faiss.IndexFlatIP(dimensions), lists_of(ads)
+    index = (
+        faiss.IndexIVFFlat(centres, dimensions, lists, metric)
+        if quantised is None
+        else faiss.IndexIVFScalarQuantizer(centres, dimensions, lists, quantised, metric, False)
+    )
+    index.cp.niter, index.cp.max_points_per_centroid = _CENTRE_ROUNDS, _ADS_PER_CENTRE
+    index.cp.min_points_per_centroid = 1
+    index.set_direct_map_type(faiss.DirectMap.Array)  # else no ad's vector can be told
+    return index
 
 
 def lists_of(ads: int) -> int:

@@ -42,7 +42,7 @@ def generation(
     return generation_of(
         name,
         encoder,
-        build_index(vectors, kind, ef=64),
+        build_index(vectors, kind, width=64),
         [each.model_dump_json(exclude={"synthetic_queries"}).encode() for each in ads],
         cold_start=cold_start or cold_start_of("title"),
         calibration=calibration,

@@ -67,7 +67,7 @@ class Ads(RuleBasedStateMachine):
             f"v{number}",
             published,
             encoder=ENCODERS[encoder],
-            kind="hnsw" if number % 2 else "flat",
+            kind=("flat", "hnsw_fp16", "ivf_fp16")[number % 3],
         )
         self.ads.serve(self.generation)
 

@@ -116,6 +116,7 @@ def test_info_says_what_the_answers_come_from(client: TestClient) -> None:
         "dimensions": 64,
         "index": "flat",
         "ef": None,
+        "nprobe": None,
         "recall_at_10": 1.0,
         "changed_ads": 0,
         "changed_index": None,

@@ -82,7 +82,7 @@ def test_what_a_condition_means(condition: object, value: object, is_so: bool) -
     assert Columns([{"f": value}]).mask(conditions).tolist() == [is_so]
 
 
-@pytest.mark.parametrize("kind", ["flat", "flat_sq8", "hnsw", "hnsw_sq8"])
+@pytest.mark.parametrize("kind", ["flat", "flat_sq8", "hnsw", "hnsw_fp16", "ivf", "ivf_sq8"])
 @settings(max_examples=20)
 @given(data=st.data())
 def test_k_ads_are_given_whenever_k_match_and_they_are_the_best(
@@ -101,7 +101,7 @@ def test_k_ads_are_given_whenever_k_match_and_they_are_the_best(
         for n in range(count + own)
     ]
     recent = random.standard_normal((own, 16)).astype(np.float32)
-    generation = generation_of("g", encoder, build_index(vectors, kind, ef=64), rows[:count])
+    generation = generation_of("g", encoder, build_index(vectors, kind, width=64), rows[:count])
     entries = {f"a{count + n}": Entry(1, "", rows[count + n], recent[n]) for n in range(own)}
     deleted = random.choice(count, 50, replace=False)
     entries |= {f"a{n}": Entry(1, "", None) for n in deleted.tolist()}

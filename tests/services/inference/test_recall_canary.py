@@ -66,7 +66,7 @@ def measured(view: View) -> float | None:
 
 
 def test_a_graph_that_finds_everything_has_recall_1() -> None:
-    index = build_index(clustered(ADS, 64), "hnsw", ef=512)
+    index = build_index(clustered(ADS, 64), "hnsw", width=512)
 
     assert measured(Catalogue(generation_with(index)).view) == pytest.approx(1, abs=0.04)
 
