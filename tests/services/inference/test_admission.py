@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import os
+import sys
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -364,6 +366,23 @@ def test_who_is_alone_waits_behind_what_is_under_way_and_hears_of_errors() -> No
         assert await asyncio.gather(first, second) == [(0.0, "done"), (0.0, "done")]
         with pytest.raises(KeyError, match="its own"):
             await gate.run_together(9.0, None, lambda _: [KeyError("its own")], None, alone=True)
+        gate.close()
+
+    in_a_loop(work)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
+def test_the_event_loop_goes_before_the_threads() -> None:
+    async def work(clock: Clock, held: Held) -> None:
+        gate = admission(clock)
+        own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+        _, theirs = await gate.run(
+            9.0, None, lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        )
+
+        assert theirs == min(19, own + 10)
+        assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
         gate.close()
 
     in_a_loop(work)

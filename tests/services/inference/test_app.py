@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,13 @@ def test_an_unknown_ad_is_a_problem(client: TestClient) -> None:
     assert answer.status_code == 404
     assert answer.json()["type"] == "urn:skim:problem:not-found"
     assert "no-such-ad" in answer.json()["detail"]
+
+
+def test_a_thread_that_wants_the_interpreter_does_not_wait_for_milliseconds(
+    client: TestClient,
+) -> None:
+    assert client.get("/livez").status_code == 200  # it has started
+    assert sys.getswitchinterval() == pytest.approx(1e-4)
 
 
 def test_info_says_what_the_answers_come_from(client: TestClient) -> None:
