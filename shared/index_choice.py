@@ -59,32 +59,43 @@ def choose_index(
     Args:
         vectors: (ads, dimensions) float32.
         queries: (any number, dimensions) float32 to judge with, as they are asked; where they are few, ads' own
-            vectors, disturbed, judge with them: a handful would choose by chance.
+            vectors, disturbed, judge as well: a handful would choose by chance. Enough must be found for either.
         flat_ads: up to so many ads are scanned.
         list_ads: from so many on lists are tried first.
         max_bytes: of the vectors in memory; above that they are kept in 8 bits, if recall allows it. Where not all are
             compared they are kept in 16 bits, which are read twice as fast as 32.
         threads: cores to build graphs with; all if absent.
     """
-    exact = flat_index(vectors)
-    judges = _judges(vectors, queries)
-    best, _ = exact.search(judges, _K)
+    judge = _Judge(vectors, queries)
     is_large = max_bytes is not None and vectors.nbytes > max_bytes
     is_small = len(vectors) <= flat_ads
     storage: Storage = "fp32"
     for each in _storages(is_large=is_large, is_small=is_small):
         scan = build_index(vectors, kind_of("flat", each), threads=threads)
-        if _recall(scan, exact, judges, best) >= _STORAGE_RECALL:
+        if judge.recall_of(scan) >= _STORAGE_RECALL:
             storage = each
             break
     if is_small and storage == "fp32":
-        return exact
+        return judge.exact
     for structure, widths in _attempts(len(vectors), flat_ads, list_ads):
         candidate = build_index(vectors, kind_of(structure, storage), threads=threads)
-        found = _narrowest(candidate, widths, exact, judges, best)
+        found = _narrowest(candidate, widths, judge)
         if found is not None:
             return found
-    return exact
+    return judge.exact
+
+
+class _Judge:
+    """Knows what the exact scan finds for queries as they are asked, and for others where these are few."""
+
+    def __init__(self, vectors: Vectors, queries: Vectors | None) -> None:
+        self.exact = flat_index(vectors)
+        judges = [each for each in _judges(vectors, queries) if len(each)]
+        self._groups = [(each, self.exact.search(each, _K)[0]) for each in judges]
+
+    def recall_of(self, index: AdIndex) -> float:
+        """Return the recall of those for whom it is lowest."""
+        return min((_recall(index, self.exact, *group) for group in self._groups), default=1.0)
 
 
 def _storages(*, is_large: bool, is_small: bool) -> list[Storage]:
@@ -101,11 +112,7 @@ class _Attempt(NamedTuple):
 
 
 def _narrowest(
-    candidate: FaissIndex,
-    widths: Sequence[int | None],
-    exact: AdIndex,
-    queries: Vectors,
-    best: Vectors,
+    candidate: FaissIndex, widths: Sequence[int | None], judge: _Judge
 ) -> FaissIndex | None:
     """Return the candidate with the smallest width that finds enough; None if no width does."""
     kind = candidate.card.kind
@@ -113,7 +120,7 @@ def _narrowest(
     place = high  # if the widest does not find enough, none does
     while low <= high:
         judged = FaissIndex(candidate.index, card_of(kind, widths[place]))
-        recall = _recall(judged, exact, queries, best)
+        recall = judge.recall_of(judged)
         if recall >= MIN_RECALL:
             card = judged.card.model_copy(update={"recall_at_10": round(recall, 4)})
             chosen, high = FaissIndex(candidate.index, card), place - 1
@@ -162,7 +169,8 @@ def _attempts(ads: int, flat_ads: int, list_ads: int) -> list[_Attempt]:
     return [graph] if ads < list_ads else [narrow, graph, wide]
 
 
-def _judges(vectors: Vectors, queries: Vectors | None) -> Vectors:
+def _judges(vectors: Vectors, queries: Vectors | None) -> list[Vectors]:
+    """Return the queries, and ads' vectors moved as far as they are long, 200 in all."""
     asked = vectors[:0] if queries is None else queries[:_JUDGED_QUERIES]
     random = np.random.default_rng(0)
     count = min(_JUDGED_QUERIES - len(asked), len(vectors))
@@ -170,4 +178,4 @@ def _judges(vectors: Vectors, queries: Vectors | None) -> Vectors:
     noise = random.standard_normal(rows.shape).astype(np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True) / np.sqrt(rows.shape[1])
     disturbed: Vectors = rows + lengths * noise
-    return np.concatenate([asked, disturbed])
+    return [asked, disturbed]

@@ -152,7 +152,7 @@ def test_a_graph_is_searched_as_widely_as_it_must_be_and_no_more() -> None:
     graph = choose_index(vectors, flat_ads=100)
 
     narrower = [ef for ef in EFS if ef < graph.card.ef]
-    judges = _judges(vectors, None)
+    _, judges = _judges(vectors, None)
     assert narrower, "the width would be chosen by nothing"
     searched = FaissIndex(graph.index, IndexCard(kind="hnsw_fp16", ef=narrower[-1]))
     assert recall_of(searched, flat_index(vectors), judges) < MIN_RECALL
@@ -227,6 +227,19 @@ def test_where_no_graph_finds_enough_every_ad_is_compared(monkeypatch: pytest.Mo
     monkeypatch.setattr(index_choice, "EFS", (1, 2))
 
     assert choose_index(vectors_of(2_000, 32), flat_ads=100).card == IndexCard(kind="flat")
+
+
+def test_enough_is_found_for_queries_as_they_are_asked_however_easy_the_others_are() -> None:
+    vectors = vectors_of(2_000, 16)
+    asked = vectors_of(2_030, 16)[2_000:]
+
+    index = choose_index(vectors, asked, flat_ads=100)
+
+    exact = flat_index(vectors)
+    recalls = [recall_of(index, exact, each) for each in _judges(vectors, asked)]
+    assert len(asked) < 200, "then nobody else judges"
+    assert min(recalls) >= MIN_RECALL
+    assert index.card.recall_at_10 == pytest.approx(min(recalls), abs=1e-4)
 
 
 def test_ads_of_equal_score_may_stand_for_each_other_and_no_others() -> None:
