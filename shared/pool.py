@@ -21,11 +21,18 @@ class BoundedPool:
     Args:
         threads: how many run at once; one a core if absent.
         max_waiting: how many more may wait for a thread.
+        initializer: what each thread does first.
     """
 
-    def __init__(self, *, threads: int | None = None, max_waiting: int) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int | None = None,
+        max_waiting: int,
+        initializer: Callable[[], None] | None = None,
+    ) -> None:
         threads = threads or os.cpu_count() or 1
-        self._executor = ThreadPoolExecutor(threads)
+        self._executor = ThreadPoolExecutor(threads, initializer=initializer)
         self._limit = threads + max_waiting
         self._max_waiting = max_waiting
         self._taken = 0

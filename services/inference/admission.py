@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,6 +20,7 @@ from itertools import groupby
 from typing import Any, ParamSpec, TypeVar
 
 from services.inference.job_queue import JobQueue
+from services.inference.niceness import let_the_event_loop_go_first
 from shared.errors import Unavailable
 
 _Arguments = ParamSpec("_Arguments")
@@ -33,9 +33,6 @@ _HOPE = 0.5
 _LONGEST_RETRY_SECONDS = 30
 _BRIEF_SECONDS = 0.01
 """Longest service time for which the event loop may be kept waiting."""
-_NICE = 10
-"""Of the threads, on top of the process's: to read, refuse and send takes microseconds, and who waits for it should not wait for
-what takes milliseconds. A container or a session of its own keeps this among the threads of the process."""
 _WATCH_AFTER_SECONDS = 0.05
 """Who waits no longer is not watched: to watch costs more than it would spare."""
 
@@ -219,7 +216,7 @@ class Admission:
         return result
 
     def _work(self) -> None:
-        _let_the_event_loop_go_first()
+        let_the_event_loop_go_first()
         while self._work_off(self._jobs.take()):
             pass
 
@@ -295,14 +292,6 @@ def _results(
         return work(items)
     except BaseException as raised:  # noqa: BLE001  (whoever waits hears it)
         return [raised] * len(items)
-
-
-def _let_the_event_loop_go_first() -> None:
-    if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
-        thread = threading.get_native_id()
-        with suppress(OSError):  # it may not
-            nice = os.getpriority(os.PRIO_PROCESS, thread)
-            os.setpriority(os.PRIO_PROCESS, thread, nice + _NICE)
 
 
 def _too_late() -> Unavailable:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from starlette.middleware import Middleware
 
 from services.inference.event_desk import EventDesk
 from services.inference.generations import Generations
+from services.inference.niceness import let_the_event_loop_go_first
 from services.inference.recall_canary import RecallCanary
 from services.inference.routes.ads import ads_router
 from services.inference.routes.answering import Answering
@@ -53,6 +55,8 @@ def build_app(
 
     @asynccontextmanager
     async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+        behind = ThreadPoolExecutor(initializer=let_the_event_loop_go_first)
+        asyncio.get_running_loop().set_default_executor(behind)
         await generations.start()
         gc.collect()
         gc.freeze()  # else each full collection walks all that is kept: a pause that grows with it

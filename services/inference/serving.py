@@ -14,6 +14,7 @@ from services.inference.answer_cache import AnswerCache
 from services.inference.generations import Generations
 from services.inference.live_ads import LiveAds
 from services.inference.metrics import BundleCollector, ServedBundle
+from services.inference.niceness import let_the_event_loop_go_first
 from services.inference.settings import InferenceSettings
 from shared.errors import SkimError
 from shared.pool import BoundedPool
@@ -68,7 +69,11 @@ class Serving:
         )
         cold.set_function(lambda: self._told(lambda each: each.changed[1]))
         registry.register(BundleCollector(self._bundle))
-        self._changes = BoundedPool(threads=1, max_waiting=settings.waiting_changes)
+        self._changes = BoundedPool(
+            threads=1,
+            max_waiting=settings.waiting_changes,
+            initializer=let_the_event_loop_go_first,
+        )
         self._upkeep: asyncio.Task[None] | None = None
 
     async def change(self, change: Callable[[LiveAds], _Result]) -> _Result:

@@ -24,7 +24,7 @@ ADS, VECTORS, JUDGES = "ads.jsonl", "vectors.npy", "judges.npy"
 ENCODER, HIDDEN = "encoder", "hidden"
 WIDTH = "width.json"
 PATH = "/search"
-M, EF_CONSTRUCTION = 16, 200
+M, EF_CONSTRUCTION = 32, 200
 """Of every graph, ours too."""
 EFS = (
     *(32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512),

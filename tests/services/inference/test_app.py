@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +116,22 @@ def test_a_thread_that_wants_the_interpreter_does_not_wait_for_milliseconds(
 ) -> None:
     assert client.get("/livez").status_code == 200  # it has started
     assert sys.getswitchinterval() == pytest.approx(1e-4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
+def test_whoever_works_beside_the_event_loop_is_behind_it(client: TestClient) -> None:
+    def nice() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    serving = client.app.state.serving
+
+    async def beside() -> tuple[int, int, int]:
+        changed = await serving.change(lambda ads: nice())
+        return nice(), await asyncio.to_thread(nice), changed
+
+    loop, work, change = client.portal.call(beside)
+
+    assert work == change == min(19, loop + 10)
 
 
 def test_info_says_what_the_answers_come_from(client: TestClient) -> None:
