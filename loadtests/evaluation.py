@@ -32,12 +32,13 @@ def main() -> None:
     parser.add_argument("--arms", help="only these, by commas, and no exposure curve")
     parser.add_argument("--kinds", help="models, by commas; classifiers if absent")
     parser.add_argument("--towers", help="title, metadata or both, by a comma; both if absent")
+    parser.add_argument("--splits", help="only these, by commas; all if absent")
     parser.add_argument("--name", help="what to save as; the folder's name if absent")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     more = [
         part
-        for name in ("shown", "arms", "kinds", "towers")
+        for name in ("shown", "arms", "kinds", "towers", "splits")
         if (value := getattr(options, name))
         for part in (f"--{name}", value)
     ]

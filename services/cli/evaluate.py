@@ -64,6 +64,7 @@ def evaluate_command(
     towers: Annotated[
         str, typer.Option(help="What is read of a document: title, metadata or both, by a comma.")
     ] = "title,metadata",
+    splits: Annotated[str, typer.Option(help="Only these, by commas; all if absent.")] = "",
     exposures: Annotated[
         str, typer.Option(help="K's of the exposure curve, by commas; none with --arms.")
     ] = "20,50,200",
@@ -129,13 +130,12 @@ def evaluate_command(
         )
     )
     chain = Chain(common, folder, settings, rows=rows, rows_without_metadata=without)
+    asked = _splits(splits, chain.splits)
     if foreign := set(of_peers) - set(chain.splits):
         raise InvalidInput(f"{peers}: no split {min(foreign)!r} here; it is of another folder")
-    results = [chain.evaluate(split, chosen) for split in chain.splits]
+    results = [chain.evaluate(split, chosen) for split in asked]
     exposure = {
-        str(k): [
-            chain.evaluate_exposure(split, k, arms_named(OF_EXPOSURE)) for split in chain.splits
-        ]
+        str(k): [chain.evaluate_exposure(split, k, arms_named(OF_EXPOSURE)) for split in asked]
         for k in ([] if arms else _numbers(exposures))
     }
     if not as_json_line:
@@ -148,8 +148,8 @@ def evaluate_command(
         "stamp": stamp(" ".join(["skim", *sys.argv[1:]])).model_dump(),
     }
     figures = as_json(results, exposure) | measured
-    for split, sections in of_peers.items():
-        figures[split] |= sections
+    for split in of_peers.keys() & set(asked):
+        figures[split] |= of_peers[split]
     print_json(figures)
 
 
@@ -236,6 +236,13 @@ def _peers(path: Path) -> Mapping[str, Mapping[str, Any]]:
     ):
         raise InvalidInput(f"{path}: expected split -> peers -> peer -> metrics")
     return found
+
+
+def _splits(names: str, known: Sequence[str]) -> Sequence[str]:
+    chosen = [name for name in names.split(",") if name]
+    if unknown := sorted(set(chosen) - set(known)):
+        raise InvalidInput(f"no split {unknown[0]!r} here; there are {', '.join(known)}")
+    return [name for name in known if name in chosen] or known
 
 
 def _towers(names: str) -> Sequence[Tower]:

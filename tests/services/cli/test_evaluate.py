@@ -144,6 +144,17 @@ def test_evaluate_makes_what_the_folder_lacks_and_says_so(
     assert table["labels_added"] == table["tau"][0]["labels"] > 0
 
 
+def test_only_the_splits_that_are_named_are_evaluated(
+    home: Path, folder: Path, queries: Path
+) -> None:
+    words = ("--splits", "other", "--arms", "zero_shot_title", "--json")
+
+    table = last_line(skim(home, "evaluate", folder, "--queries", queries, *words))
+
+    assert "zero_shot_title" in table["other"]["title_only"]
+    assert "new_wordings" not in table
+
+
 def test_a_second_run_trains_nothing_and_a_fresh_one_all(
     home: Path, folder: Path, queries: Path
 ) -> None:
@@ -184,7 +195,8 @@ def test_without_synthetic_queries_their_arms_are_left_out(home: Path, folder: P
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--arms", "magic"), ("--towers", "roof"), ("--exposures", "many")]
+    ("option", "value"),
+    [("--arms", "magic"), ("--towers", "roof"), ("--exposures", "many"), ("--splits", "hairs")],
 )
 def test_a_name_that_is_none_is_refused(home: Path, folder: Path, option: str, value: str) -> None:
     assert isinstance(skim(home, "evaluate", folder, option, value).exception, InvalidInput)
