@@ -60,6 +60,11 @@ WAYS: Mapping[str, Way] = {
     "labels that count half": Way(LabelUse(weight=0.5)),
     "no titles as queries": Way(has_titles=False),
     "shortlists": Way(classifiers=ClassifierSettings(shortlist_documents=0)),
+    "short shortlists": Way(
+        classifiers=ClassifierSettings(
+            shortlist_documents=0, shortlist_nearest=5, shortlist_random=200
+        )
+    ),
 }
 
 
