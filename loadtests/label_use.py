@@ -15,8 +15,7 @@ from pathlib import Path
 
 from loadtests.parts import SECTIONS
 from loadtests.results import Row, save
-from loadtests.validation import without_test
-from services.cli.generate import read_synthetic_queries
+from loadtests.validation import read_without_test
 from services.cli.models import SHIPPED
 from services.cli.offline_mapping import map_offline
 from services.training.arms import Arm
@@ -28,7 +27,7 @@ from services.training.sources import Sources, Written, gather
 from services.training.supervision import Supervision, of_labels, with_titles
 from services.training.train import TrainSettings, embed_documents, embed_queries
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Dataset, read_dataset
+from shared.dataset import Dataset
 from shared.encoder import SentenceEncoder
 from shared.settings import CommonSettings
 
@@ -75,9 +74,7 @@ def main() -> None:
     parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.xz")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
-    dataset = without_test(read_dataset(options.data))
-    known = {document.id for document in dataset.documents}
-    rows = [row for row in read_synthetic_queries(options.queries) if row.document_id in known]
+    dataset, rows = read_without_test(options.data, options.queries)
     table = measure(dataset, rows, WAYS)
     if options.save:
         save(

@@ -17,8 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from loadtests.results import Row, save
-from loadtests.validation import without_test
-from services.cli.generate import read_synthetic_queries
+from loadtests.validation import read_without_test
 from services.cli.models import SHIPPED
 from services.cli.offline_mapping import map_offline
 from services.mapping.settings import MappingSettings
@@ -33,7 +32,7 @@ from services.training.supervision import Supervision
 from services.training.train import TrainSettings, embed_documents
 from shared.cold_start import Tower
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Dataset, read_dataset
+from shared.dataset import Dataset
 from shared.encoder import SentenceEncoder
 from shared.settings import CommonSettings
 
@@ -48,9 +47,7 @@ def main() -> None:
     parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.xz")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
-    dataset = without_test(read_dataset(options.data))
-    known = {document.id for document in dataset.documents}
-    rows = [row for row in read_synthetic_queries(options.queries) if row.document_id in known]
+    dataset, rows = read_without_test(options.data, options.queries)
     table = measure(dataset, rows)
     if options.save:
         save(

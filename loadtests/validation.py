@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from shared.dataset import Dataset
+from services.cli.generate import read_synthetic_queries
+from shared.contracts.synthetic_queries import SyntheticQueries
+from shared.dataset import Dataset, read_dataset
 
 
 def without_test(dataset: Dataset) -> Dataset:
@@ -15,3 +19,10 @@ def without_test(dataset: Dataset) -> Dataset:
         if query.split != "test"
     ]
     return replace(dataset, queries=queries)
+
+
+def read_without_test(folder: Path, written: Path) -> tuple[Dataset, Sequence[SyntheticQueries]]:
+    """Return the data set of a folder as `without_test` does, and the synthetic queries in a file that are of its documents."""
+    dataset = without_test(read_dataset(folder))
+    known = {document.id for document in dataset.documents}
+    return dataset, [row for row in read_synthetic_queries(written) if row.document_id in known]

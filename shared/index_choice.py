@@ -67,14 +67,11 @@ def choose_index(
         threads: cores to build graphs with; all if absent.
     """
     judge = _Judge(vectors, queries)
-    is_large = max_bytes is not None and vectors.nbytes > max_bytes
     is_small = len(vectors) <= flat_ads
-    storage: Storage = "fp32"
-    for each in _storages(is_large=is_large, is_small=is_small):
-        scan = build_index(vectors, kind_of("flat", each), threads=threads)
-        if judge.recall_of(scan) >= _STORAGE_RECALL:
-            storage = each
-            break
+    storages: list[Storage] = [] if is_small else ["fp16"]
+    if max_bytes is not None and vectors.nbytes > max_bytes:
+        storages = ["sq8", "fp16"]
+    storage = _smallest_of(storages, vectors, judge, threads)
     if is_small and storage == "fp32":
         return judge.exact
     for structure, widths in _attempts(len(vectors), flat_ads, list_ads):
@@ -98,10 +95,15 @@ class _Judge:
         return min((_recall(index, self.exact, *group) for group in self._groups), default=1.0)
 
 
-def _storages(*, is_large: bool, is_small: bool) -> list[Storage]:
-    """Return in how few bits numbers may be kept, the fewest first."""
-    sizes: list[tuple[Storage, bool]] = [("sq8", is_large), ("fp16", is_large or not is_small)]
-    return [storage for storage, is_tried in sizes if is_tried]
+def _smallest_of(
+    storages: Sequence[Storage], vectors: Vectors, judge: _Judge, threads: int | None
+) -> Storage:
+    """Return the first in which the vectors are told from each other well enough; fp32 if none is."""
+    for storage in storages:
+        scan = build_index(vectors, kind_of("flat", storage), threads=threads)
+        if judge.recall_of(scan) >= _STORAGE_RECALL:
+            return storage
+    return "fp32"
 
 
 class _Attempt(NamedTuple):

@@ -1,7 +1,5 @@
 import asyncio
 import gc
-import os
-import sys
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -321,68 +319,6 @@ def test_the_wait_is_told_by_what_one_costs_in_company() -> None:
 
         assert gate.service_seconds == pytest.approx(4.0)
         assert gate.cost_seconds < 4.0
-        gate.close()
-
-    in_a_loop(work)
-
-
-@pytest.mark.parametrize(
-    ("alone", "service_seconds", "is_here"),
-    [(True, 0.002, True), (False, 0.002, False), (True, 0.02, False), (True, 0.0, False)],
-    ids=["alone and brief", "in company", "alone and long", "nothing is known yet"],
-)
-def test_who_is_alone_is_answered_on_the_event_loop_if_that_is_brief(
-    alone: bool, service_seconds: float, is_here: bool
-) -> None:
-    async def work(clock: Clock, held: Held) -> None:
-        gate = admission(clock, service_seconds=service_seconds)
-
-        def answer(numbers: Sequence[int]) -> list[tuple[int, bool]]:
-            clock.now += 0.004
-            return [
-                (n + 1, threading.current_thread() is threading.main_thread()) for n in numbers
-            ]
-
-        waited, result = await gate.run_together(9.0, None, answer, 1, alone=alone)
-
-        assert (waited, result) == (0.0, (2, is_here))
-        assert gate.service_seconds != service_seconds  # learned of, wherever it was done
-        gate.close()
-
-    in_a_loop(work)
-
-
-def test_who_is_alone_waits_behind_what_is_under_way_and_hears_of_errors() -> None:
-    async def work(clock: Clock, held: Held) -> None:
-        gate = admission(clock, service_seconds=0.002)
-        first = asyncio.ensure_future(gate.run(9.0, None, held))
-        await until(lambda: held.begun == 1)
-        second = asyncio.ensure_future(
-            gate.run_together(9.0, None, lambda _: [held()], None, alone=True)
-        )
-        await until(lambda: gate.waiting == 1)
-        held.gate.set()
-
-        assert await asyncio.gather(first, second) == [(0.0, "done"), (0.0, "done")]
-        with pytest.raises(KeyError, match="its own"):
-            await gate.run_together(9.0, None, lambda _: [KeyError("its own")], None, alone=True)
-        gate.close()
-
-    in_a_loop(work)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
-def test_the_event_loop_goes_before_the_threads() -> None:
-    async def work(clock: Clock, held: Held) -> None:
-        gate = admission(clock)
-        own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-        _, theirs = await gate.run(
-            9.0, None, lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-        )
-
-        assert theirs == min(19, own + 10)
-        assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
         gate.close()
 
     in_a_loop(work)
