@@ -8,47 +8,32 @@ teach as they are: none, those that the mapping trusts, or all.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from loadtests.results import Row, save
-from loadtests.validation import read_without_test
-from services.cli.models import SHIPPED
-from services.cli.offline_mapping import map_offline
+from loadtests.validation import Bench, bench_of, options_of, recalls_of
 from services.mapping.settings import MappingSettings
 from services.mapping.trust import Trust
 from services.training import baselines
 from services.training.arms import Arm
-from services.training.embeddings import CachedEncoder
 from services.training.evaluation import Evaluation, evaluate
 from services.training.labels import Pairs, added_pairs, count, only_relevant
-from services.training.sources import Sources, Written, gather
+from services.training.sources import Sources, Written
 from services.training.supervision import Supervision
-from services.training.train import TrainSettings, embed_documents
-from shared.cold_start import Tower
+from services.training.train import TrainSettings
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import Dataset
-from shared.encoder import SentenceEncoder
-from shared.settings import CommonSettings
 
 Learns = Callable[[Sources], Supervision]
-SECTIONS: Mapping[Tower, str] = {"title": "title_only", "metadata": "full"}
 
 
 def main() -> None:
     """Measure every row, print them, save them if told to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
-    parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.xz")
-    parser.add_argument("--save", action="store_true")
-    options = parser.parse_args()
-    dataset, rows = read_without_test(options.data, options.queries)
-    table = measure(dataset, rows)
+    options = options_of(__doc__.splitlines()[0])
+    table = measure(bench_of(options.data, options.queries))
     if options.save:
         save(
             "parts", table, command=f"python -m loadtests.parts --data {options.data.name} --save"
@@ -56,39 +41,17 @@ def main() -> None:
     print(json.dumps(table))
 
 
-def measure(dataset: Dataset, rows: Sequence[SyntheticQueries]) -> list[Row]:
+def measure(bench: Bench) -> list[Row]:
     """Return a row for each thing to learn from, with recall in percent for both towers."""
-    folder = CommonSettings().models / "encoder"
-    encoder = SentenceEncoder(folder)
-    with tempfile.TemporaryDirectory() as scratch:
-        queries = dataset.queries_of("train")
-        labels = map_offline(rows, queries, encoder, Path(scratch), lambda done, total: None)
-    learned = things_to_learn(dataset, rows, labels)
-    cached = CachedEncoder(SentenceEncoder(folder, threads=0))
-    sources = {
-        tower: gather(
-            dataset,
-            embed_documents(dataset.documents, cached, tower),
-            written=Written(rows, labels),
-        )
-        for tower in SECTIONS
-    }
+    learned = things_to_learn(bench.dataset, bench.rows, bench.labels)
     result = evaluate(
-        Evaluation(dataset, cached, TrainSettings()),
-        sources,
+        Evaluation(bench.dataset, bench.encoder, TrainSettings()),
+        bench.sources,
         split_name="validation",
         arms=[Arm(name, learns) for name, (learns, _) in learned.items()],
     )
     return [
-        {
-            "learned": name,
-            "pairs added": added,
-            **{
-                f"{tower} R@{k}": round(100 * result.rows[section][name][f"recall_at_{k}"], 1)
-                for tower, section in SECTIONS.items()
-                for k in (10, 100)
-            },
-        }
+        {"learned": name, "pairs added": added, **recalls_of(result, name)}
         for name, (_, added) in learned.items()
     ]
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from loadtests.results import Value
 from services.cli.generate import read_synthetic_queries
+from services.cli.models import SHIPPED
+from services.cli.offline_mapping import map_offline
+from services.training.embeddings import CachedEncoder
+from services.training.evaluation import SECTIONS, EvaluationResult
+from services.training.sources import Sources, Written, gather
+from services.training.train import embed_documents
+from shared.cold_start import Tower
 from shared.contracts.synthetic_queries import SyntheticQueries
-from shared.dataset import Dataset, read_dataset
+from shared.dataset import Dataset, Pairs, read_dataset
+from shared.encoder import SentenceEncoder
+from shared.settings import CommonSettings
 
 
 def without_test(dataset: Dataset) -> Dataset:
@@ -21,8 +33,53 @@ def without_test(dataset: Dataset) -> Dataset:
     return replace(dataset, queries=queries)
 
 
-def read_without_test(folder: Path, written: Path) -> tuple[Dataset, Sequence[SyntheticQueries]]:
-    """Return the data set of a folder as `without_test` does, and the synthetic queries in a file that are of its documents."""
+@dataclass(frozen=True)
+class Bench:
+    """What models may learn from, and be judged with: no test query is in any of it."""
+
+    dataset: Dataset
+    rows: Sequence[SyntheticQueries]
+    """Of the data set's documents."""
+    labels: Pairs
+    """What these lead to."""
+    encoder: CachedEncoder
+    sources: Mapping[Tower, Sources]
+
+
+def options_of(description: str) -> argparse.Namespace:
+    """Return `data`, `queries` and `save` of the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
+    parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.xz")
+    parser.add_argument("--save", action="store_true")
+    return parser.parse_args()
+
+
+def bench_of(folder: Path, written: Path) -> Bench:
+    """Return the bench of a data folder and a file of synthetic queries, which are mapped as the suite maps them."""
     dataset = without_test(read_dataset(folder))
     known = {document.id for document in dataset.documents}
-    return dataset, [row for row in read_synthetic_queries(written) if row.document_id in known]
+    rows = [row for row in read_synthetic_queries(written) if row.document_id in known]
+    model, queries = CommonSettings().models / "encoder", dataset.queries_of("train")
+    with tempfile.TemporaryDirectory() as scratch:
+        mapper = SentenceEncoder(model)
+        labels = map_offline(rows, queries, mapper, Path(scratch), lambda done, total: None)
+    encoder = CachedEncoder(SentenceEncoder(model, threads=0))
+    sources = {
+        tower: gather(
+            dataset,
+            embed_documents(dataset.documents, encoder, tower),
+            written=Written(rows, labels),
+        )
+        for tower in SECTIONS
+    }
+    return Bench(dataset, rows, labels, encoder, sources)
+
+
+def recalls_of(result: EvaluationResult, arm: str) -> dict[str, Value]:
+    """Return recall@10 and @100 of an arm for each tower, in percent."""
+    return {
+        f"{tower} R@{k}": round(100 * result.rows[section][arm][f"recall_at_{k}"], 1)
+        for tower, section in SECTIONS.items()
+        for k in (10, 100)
+    }
