@@ -6,12 +6,15 @@ test; test queries are thrown away first.
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from loadtests.results import Row, save
-from loadtests.validation import Bench, bench_of, options_of, recalls_of
+from loadtests.validation import Bench, bench_of, recalls_of
+from services.cli.models import SHIPPED
 from services.training import baselines
 from services.training.arms import Arm
 from services.training.classifiers import ClassifierSettings, LabelMatrix
@@ -61,7 +64,11 @@ WAYS: Mapping[str, Way] = {
 
 def main() -> None:
     """Measure the rows, print them, save them if told to."""
-    options = options_of(__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
+    parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.xz")
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
     table = measure(bench_of(options.data, options.queries), WAYS)
     if options.save:
         save(

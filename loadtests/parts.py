@@ -8,13 +8,16 @@ teach as they are: none, those that the mapping trusts, or all.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from loadtests.results import Row, save
-from loadtests.validation import Bench, bench_of, options_of, recalls_of
+from loadtests.validation import Bench, bench_of, recalls_of
+from services.cli.models import SHIPPED
 from services.mapping.settings import MappingSettings
 from services.mapping.trust import Trust
 from services.training import baselines
@@ -32,7 +35,11 @@ Learns = Callable[[Sources], Supervision]
 
 def main() -> None:
     """Measure every row, print them, save them if told to."""
-    options = options_of(__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
+    parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.xz")
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
     table = measure(bench_of(options.data, options.queries))
     if options.save:
         save(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from loadtests.results import Value
 from services.cli.generate import read_synthetic_queries
-from services.cli.models import SHIPPED
 from services.cli.offline_mapping import map_offline
 from services.training.embeddings import CachedEncoder
 from services.training.evaluation import SECTIONS, EvaluationResult
@@ -44,15 +42,6 @@ class Bench:
     """What these lead to."""
     encoder: CachedEncoder
     sources: Mapping[Tower, Sources]
-
-
-def options_of(description: str) -> argparse.Namespace:
-    """Return `data`, `queries` and `save` of the command line."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data", type=Path, required=True, help="data folder with truth")
-    parser.add_argument("--queries", type=Path, default=SHIPPED / "synthetic_queries.jsonl.xz")
-    parser.add_argument("--save", action="store_true")
-    return parser.parse_args()
 
 
 def bench_of(folder: Path, written: Path) -> Bench:
