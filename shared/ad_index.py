@@ -35,6 +35,8 @@ _CENTRE_ROUNDS, _ADS_PER_CENTRE = 10, 64
 _EXACT_SHARE, _EXACT_ADS = 0.1, 30_000
 """Of the ads: fewer that are allowed are scanned, one by one."""
 _WIDEST_EF = 2_048
+_JUDGED_K = 10
+"""Ads for which a width is chosen; those that are asked for more lie in more lists."""
 
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Scores and positions, each (queries, found), best first."""
@@ -196,10 +198,9 @@ class FaissIndex:
 
     def _search_lists(self, queries: Vectors, k: int, allowed: Allowed | None) -> Found:
         share = 1.0 if allowed is None else allowed.count / len(self)
-        widest: int = self.index.nlist
-        return self._read_lists(
-            queries, k, allowed, min(round((self.card.nprobe or 1) / share), widest)
-        )
+        wider = math.sqrt(max(1.0, k / _JUDGED_K))
+        lists = round((self.card.nprobe or 1) * wider / share)
+        return self._read_lists(queries, k, allowed, min(lists, self.index.nlist))
 
     def _read_lists(self, queries: Vectors, k: int, allowed: Allowed | None, lists: int) -> Found:
         selector = None if allowed is None else faiss.IDSelectorBitmap(allowed.bits)
