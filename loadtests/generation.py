@@ -30,6 +30,7 @@ from loadtests.peers.install import LLAMA_CPP
 from loadtests.peers.protocol import Job
 from loadtests.side_by_side import Contender, best_choice, take_turns, warm_up
 from loadtests.written import Speed, speed_of
+from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
 from shared.errors import SkimError
 from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
@@ -56,9 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     common = CommonSettings()
     try:
-        job, line_ends = _job(common, options.pages, options.documents)
-        figures = measure(contenders(common, threads=THREADS), job, line_ends)
-        figures |= _identity(common.models / "slm", job)
+        taking_part = contenders(common, threads=THREADS)
+        slm, things = common.models / "slm", common.data / "things" / "documents.jsonl"
+        job, line_ends = mixed_job(slm, things, options.pages, options.documents)
+        figures = measure(taking_part, job, line_ends) | _identity(slm, job)
     except SkimError as error:
         print(f"loadtests.generation: {error}", file=sys.stderr)
         return 1
@@ -66,6 +68,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results.save("generation", figures)
     print(json.dumps(figures) if options.json else results.markdown_table(figures))
     return 0
+
+
+def mixed_job(slm: Path, things: Path, pages: Path, count: int) -> tuple[Job, set[int]]:
+    """Return the prompts of mixed documents as a job, and the tokens that end a line.
+
+    Args:
+        slm: folder of the served SLM: every decoder ends a text where it learned to.
+        things: documents.jsonl.
+        pages: see `LANDING_PAGES`.
+        count: how many.
+    """
+    card = GeneratorCard.model_validate_json((slm / GENERATOR_CARD).read_bytes())
+    path = slm / "tokenizer.json"
+    tokenizer = PromptTokenizer(path, end_token=card.end_token)
+    documents = mixed_documents(things, pages, count)
+    prompts = [tokenizer.encode_prompt(document) for document in documents]
+    vocabulary = Tokenizer.from_file(str(path)).get_vocab_size()
+    line_ends = {token for token in range(vocabulary) if "\n" in tokenizer.decode([token])}
+    return Job(prompts, all_at_once(count), _MAX_NEW_TOKENS, tokenizer.end_id), line_ends
 
 
 def measure(
@@ -153,17 +174,6 @@ def _row(prefix: str, speed: Speed) -> Figures:
         f"{prefix}tokens_per_document": round(speed.tokens_per_document, 1),
         f"{prefix}first_query_p50_ms": round(speed.first_query_p50_ms),
     }
-
-
-def _job(common: CommonSettings, pages: Path, count: int) -> tuple[Job, set[int]]:
-    """Return the prompts of mixed documents as a job, and the tokens that end a line."""
-    path = common.models / "slm" / "tokenizer.json"
-    tokenizer = PromptTokenizer(path)
-    documents = mixed_documents(common.data / "things" / "documents.jsonl", pages, count)
-    prompts = [tokenizer.encode_prompt(document) for document in documents]
-    vocabulary = Tokenizer.from_file(str(path)).get_vocab_size()
-    line_ends = {token for token in range(vocabulary) if "\n" in tokenizer.decode([token])}
-    return Job(prompts, all_at_once(count), _MAX_NEW_TOKENS, tokenizer.end_id), line_ends
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

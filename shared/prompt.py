@@ -31,7 +31,7 @@ class PromptTokenizer:
 
     Args:
         tokenizer_json: the model's `tokenizer.json`.
-        end_token: ends a completion (and pads).
+        end_token: ends a completion (and pads): what the model learned, whatever its base's tokenizer calls the end.
         max_metadata_tokens: text and metadata past this many tokens are cut (paper: 750).
         max_title_tokens: a title past this many tokens is cut.
     """
@@ -40,7 +40,7 @@ class PromptTokenizer:
         self,
         tokenizer_json: Path,
         *,
-        end_token: str = "<|im_end|>",  # noqa: S107  (a token of text)
+        end_token: str,
         max_metadata_tokens: int = 750,
         max_title_tokens: int = 128,
     ) -> None:

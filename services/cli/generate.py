@@ -20,7 +20,7 @@ from services.generation.settings import GenerationSettings
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import read_rows, write_lines, write_rows
-from shared.prompt import TitleOnlyPrompts
+from shared.prompt import PromptTokenizer, TitleOnlyPrompts
 from shared.settings import CommonSettings
 
 SAMPLING = {
@@ -59,8 +59,8 @@ def generate(
     common = CommonSettings()
     wanted = list(islice(read_described(documents, common), limit))
     folder = model or common.models / "slm"
-    prompts = TitleOnlyPrompts(folder / "tokenizer.json") if titles_only else None
-    generator = load_generator(folder, GenerationSettings(), prompts)
+    make_prompts = TitleOnlyPrompts if titles_only else PromptTokenizer
+    generator = load_generator(folder, GenerationSettings(), make_prompts)
     partial = output.with_name(f"{output.name}.{generator.name}.partial")
     with progress_bar(f"Generating with {generator.name}") as advance:
         generate_to(partial, wanted, generator, advance)

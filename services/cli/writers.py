@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,7 @@ class Writers:
             if student.min_log_probability is not None:
                 trust = replace(trust, min_log_probability=student.min_log_probability)
         folder = self._model_folder(row, student)
-        generator = load_generator(folder, settings, self._prompts(folder, student))
+        generator = load_generator(folder, settings, self._make_prompts(student))
         try:
             with progress_bar(f"Writing queries: {row}") as advance:
                 lines = _write_all(generator, documents, trust, advance)
@@ -145,19 +146,18 @@ class Writers:
             "trust": trust.name,
         }
 
-    def _prompts(self, folder: Path, student: Student) -> PromptTokenizer | None:
-        """Return how a student's prompts are made where that is not the service's way."""
+    def _make_prompts(self, student: Student) -> Callable[..., PromptTokenizer]:
+        """Return what makes the tokenizer of a student's prompts."""
         from services.training.distillation.students import (
             FEW_SHOT_EXAMPLES,
             FewShotPrompts,
         )
         from services.training.distillation.teacher_data import hold_out, read_examples
 
-        tokenizer = folder / "tokenizer.json"
         if student.sees_examples:
             learn, _ = hold_out(read_examples(self._answers, self._dataset.documents))
-            return FewShotPrompts(tokenizer, learn[:FEW_SHOT_EXAMPLES])
-        return None if student.reads_metadata else TitleOnlyPrompts(tokenizer)
+            return partial(FewShotPrompts, examples=learn[:FEW_SHOT_EXAMPLES])
+        return PromptTokenizer if student.reads_metadata else TitleOnlyPrompts
 
     def _model_folder(self, row: str, student: Student) -> Path:
         if student.is_shipped:

@@ -150,7 +150,7 @@ def build_app(
 def load_generator(
     folder: Path,
     settings: GenerationSettings,
-    prompts: PromptTokenizer | None = None,
+    make_prompts: Callable[..., PromptTokenizer] = PromptTokenizer,
     *,
     on_step: Callable[[StepReport], None] = lambda _: None,
 ) -> QueryGenerator:
@@ -159,7 +159,7 @@ def load_generator(
     Args:
         folder: what the export wrote.
         settings: how it is run.
-        prompts: makes its prompts; as served if absent.
+        make_prompts: makes the tokenizer of its prompts, with the arguments of `PromptTokenizer`; as served if absent.
         on_step: called after each step of the decoder, from its thread.
 
     Raises:
@@ -180,7 +180,7 @@ def load_generator(
     except InvalidInput:
         model.close()
         raise
-    prompts = prompts or PromptTokenizer(
+    prompts = make_prompts(
         folder / "tokenizer.json",
         end_token=model.card.end_token,
         max_metadata_tokens=settings.max_metadata_tokens,

@@ -22,12 +22,12 @@ from tests.support.chain import (
     running,
 )
 from tests.support.language_models import FakeLanguageModel
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_tokenizer
 
 
 @pytest.fixture
 def fake_generator(tmp_path: Path) -> QueryGenerator:
-    prompts = PromptTokenizer(write_tokenizer(tmp_path))
+    prompts = PromptTokenizer(write_tokenizer(tmp_path), end_token=END_TOKEN)
     model = FakeLanguageModel(prompts, lambda title, _: "\n".join(WRITTEN[title]))
     return QueryGenerator(model, prompts, Sampling())
 

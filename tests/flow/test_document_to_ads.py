@@ -150,7 +150,7 @@ def test_the_whole_chain_is_deterministic_with_a_real_language_model(
         generator = load_generator(
             common.models / "slm",
             GenerationSettings(threads=1, temperature=1.0, max_new_tokens=64),
-            LegibleNoise(tiny_slm / "tokenizer.json"),
+            LegibleNoise,
         )
         with running(common, dataset, generator, tau=0.0) as suite:
             job = suite.augmentation.post_documents(dataset.documents)

@@ -35,7 +35,7 @@ from tests.support.encoders import BagOfWordsEncoder
 from tests.support.hostile_documents import CANARY_HOST, HOSTILE
 from tests.support.in_process import ImmediateQueue, InProcess
 from tests.support.language_models import FakeLanguageModel
-from tests.support.tiny_models import write_chat_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_chat_tokenizer
 
 AT_ONCE = 20
 
@@ -52,7 +52,7 @@ class Chain:
 @pytest.fixture
 def copying_student(tmp_path: Path) -> QueryGenerator:
     """Writes down what it read, whole and in pieces."""
-    prompts = PromptTokenizer(write_chat_tokenizer(tmp_path))
+    prompts = PromptTokenizer(write_chat_tokenizer(tmp_path), end_token=END_TOKEN)
 
     def write(_: str, prompt: str) -> str:
         return "\n".join([prompt, *prompt.replace(". ", "\n").replace(", ", "\n").split()])

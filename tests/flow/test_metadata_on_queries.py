@@ -18,7 +18,7 @@ from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
 from tests.support.chain import home_with, running
 from tests.support.language_models import FakeLanguageModel
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_tokenizer
 
 CATEGORIES = {
     "c-reed": "double reed instruments",
@@ -82,7 +82,7 @@ def test_a_query_that_no_document_can_be_made_of_is_named() -> None:
 def test_synthetic_labels_become_labels_of_queries_and_a_page_finds_its_category(
     tmp_path: Path, tiny_encoder: Path
 ) -> None:
-    prompts = PromptTokenizer(write_tokenizer(tmp_path))
+    prompts = PromptTokenizer(write_tokenizer(tmp_path), end_token=END_TOKEN)
     model = FakeLanguageModel(prompts, lambda title, _: "\n".join(WRITTEN[title]))
     generator = QueryGenerator(model, prompts, Sampling())
     data = turned(FOLDER)

@@ -1,14 +1,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
-from loadtests.generation import measure, ratios
+from loadtests.generation import measure, mixed_job, ratios
 from loadtests.peers.contenders import GENAI, OURS, TRANSFORMERS
 from loadtests.peers.install import LLAMA_CPP
 from loadtests.peers.protocol import Job, Transcript
 from loadtests.side_by_side import Contender
 from loadtests.written import Speed
+from shared.contracts.generator import GENERATOR_CARD, GeneratorCard
+from tests.support.tiny_models import write_chat_tokenizer
 
 NEWLINE, END = 10, 2
 JOB = Job([[1] * (1 + n % 7) for n in range(100)], [0.0] * 100, max_new_tokens=4, end_id=END)
@@ -100,3 +104,27 @@ def test_a_ratio_is_only_given_for_a_peer_that_took_part() -> None:
     speeds = {OURS: Speed(10, 20, 1.0, [1.0]), GENAI: Speed(10, 20, 4.0, [1.0])}
 
     assert ratios(speeds) == {"ratio_vs_static": 4}
+
+
+def test_a_text_ends_where_the_served_model_learned_to_end_it(tmp_path: Path) -> None:
+    write_chat_tokenizer(tmp_path).rename(tmp_path / "tokenizer.json")
+    card = GeneratorCard(
+        name="slm",
+        source="slm",
+        adapter="a",
+        head_size=4,
+        context_tokens=64,
+        end_token="<|im_start|>",
+        sha256="0" * 64,
+    )
+    (tmp_path / GENERATOR_CARD).write_text(card.model_dump_json())
+    things, pages = tmp_path / "things.jsonl", tmp_path / "pages.jsonl"
+    things.write_text('{"id": "saw", "title": "saw"}\n')
+    pages.write_text('{"document": {"id": "page", "title": "a page"}, "queries": ["page"]}\n')
+
+    job, line_ends = mixed_job(tmp_path, things, pages, 2)
+
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert job.end_id == tokenizer.token_to_id("<|im_start|>")
+    assert [tokenizer.decode([token]) for token in line_ends] == ["\n"]
+    assert len(job.prompts) == 2

@@ -9,6 +9,7 @@ from loadtests.identity import measure_identity
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
+from tests.support.tiny_models import END_TOKEN
 
 
 def test_a_tiny_model_writes_the_same_in_a_crowd(tiny_slm: Path) -> None:
@@ -28,7 +29,7 @@ def test_the_real_model_writes_the_same_in_a_crowd() -> None:
     folder = CommonSettings().models / "slm"
     if not folder.exists():
         pytest.skip("no SLM here; run `skim models build`")
-    tokenizer = PromptTokenizer(folder / "tokenizer.json")
+    tokenizer = PromptTokenizer(folder / "tokenizer.json", end_token=END_TOKEN)
     words = [
         "a",
         "wind",

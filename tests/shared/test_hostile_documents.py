@@ -12,7 +12,7 @@ from shared.completion import MAX_CHARACTERS, MAX_WORD_CHARACTERS, MAX_WORDS, re
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer
 from tests.support.hostile_documents import CANARY_HOST, HOSTILE, REFUSED
-from tests.support.tiny_models import write_chat_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_chat_tokenizer
 
 MAX_METADATA_TOKENS = 750
 MAX_TITLE_TOKENS = 128
@@ -28,7 +28,10 @@ def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def prompts(tokenizer_json: Path) -> PromptTokenizer:
     return PromptTokenizer(
-        tokenizer_json, max_metadata_tokens=MAX_METADATA_TOKENS, max_title_tokens=MAX_TITLE_TOKENS
+        tokenizer_json,
+        end_token=END_TOKEN,
+        max_metadata_tokens=MAX_METADATA_TOKENS,
+        max_title_tokens=MAX_TITLE_TOKENS,
     )
 
 

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer, metadata_lines, title_line
-from tests.support.tiny_models import write_chat_tokenizer, write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_chat_tokenizer, write_tokenizer
 
 OBOE = Document(
     id="oboe", title="oboe", text="a double-reed instrument", metadata={"kind": "music"}
@@ -18,7 +18,7 @@ OBOE = Document(
 @pytest.fixture(scope="module")
 def prompts(tmp_path_factory: pytest.TempPathFactory) -> PromptTokenizer:
     folder = tmp_path_factory.mktemp("tokenizer")
-    return PromptTokenizer(write_tokenizer(folder), max_metadata_tokens=20)
+    return PromptTokenizer(write_tokenizer(folder), end_token=END_TOKEN, max_metadata_tokens=20)
 
 
 def test_the_prompt_holds_title_text_and_metadata(prompts: PromptTokenizer) -> None:
@@ -78,7 +78,7 @@ def test_special_tokens_in_a_document_stay_text(prompts: PromptTokenizer) -> Non
 def test_an_ordinary_document_has_the_prompt_that_the_shipped_student_learned_from(
     tmp_path: Path, document: Document, ids: str
 ) -> None:
-    prompts = PromptTokenizer(write_tokenizer(tmp_path))
+    prompts = PromptTokenizer(write_tokenizer(tmp_path), end_token=END_TOKEN)
 
     assert prompts.encode_prompt(document) == [int(number) for number in ids.split()]
 
@@ -101,7 +101,9 @@ def test_an_ordinary_document_has_the_prompt_that_the_shipped_student_learned_fr
     ids=lambda document: document.id,
 )
 def test_a_document_cannot_write_a_line_of_its_own(tmp_path: Path, document: Document) -> None:
-    prompts = PromptTokenizer(write_tokenizer(tmp_path), max_metadata_tokens=20)
+    prompts = PromptTokenizer(
+        write_tokenizer(tmp_path), end_token=END_TOKEN, max_metadata_tokens=20
+    )
 
     lines = prompts.decode(prompts.encode_prompt(document)).split("\n")
 
@@ -128,7 +130,7 @@ def test_no_spelling_of_a_special_token_becomes_one(
 ) -> None:
     tokenizer_json = write_chat_tokenizer(tmp_path)
     special = set(Tokenizer.from_file(str(tokenizer_json)).get_added_tokens_decoder())
-    prompts = PromptTokenizer(tokenizer_json)
+    prompts = PromptTokenizer(tokenizer_json, end_token=END_TOKEN)
     text = spell(token)
 
     ids = prompts.encode_prompt(
@@ -141,7 +143,7 @@ def test_no_spelling_of_a_special_token_becomes_one(
 
 
 def test_a_long_title_is_cut_and_still_a_line(tmp_path: Path) -> None:
-    prompts = PromptTokenizer(write_tokenizer(tmp_path), max_title_tokens=15)
+    prompts = PromptTokenizer(write_tokenizer(tmp_path), end_token=END_TOKEN, max_title_tokens=15)
 
     text = prompts.decode(
         prompts.encode_prompt(Document(id="x", title="oboe " * 200, text="reed"))
@@ -169,7 +171,9 @@ def test_the_tokenizer_reads_no_more_of_a_huge_document_than_can_matter(
 
 
 def test_a_cut_of_characters_changes_no_token_that_is_kept(tmp_path: Path) -> None:
-    prompts = PromptTokenizer(write_tokenizer(tmp_path), max_metadata_tokens=30)
+    prompts = PromptTokenizer(
+        write_tokenizer(tmp_path), end_token=END_TOKEN, max_metadata_tokens=30
+    )
     text = "a double-reed instrument of the woodwind family " * 2_000
 
     ids = prompts.encode_prompt(Document(id="x", title="oboe", text=text))

@@ -33,7 +33,7 @@ from tests.support.generations import Shelf, ad
 from tests.support.generations import generation as ads_generation
 from tests.support.language_models import FakeLanguageModel
 from tests.support.queues import FinishingQueue
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_tokenizer
 
 TITLES = ("red wine", "white wine", "fishing boat")
 
@@ -62,7 +62,7 @@ def dashboard(home: Path) -> FastAPI:
 
 
 def generation(home: Path) -> FastAPI:
-    prompts = PromptTokenizer(write_tokenizer(home))
+    prompts = PromptTokenizer(write_tokenizer(home), end_token=END_TOKEN)
     model = FakeLanguageModel(prompts, lambda *_: "woodwind\nreed")
     generator = QueryGenerator(model, prompts, Sampling())
     return generation_app(CommonSettings(home=home), GenerationSettings(), generator)

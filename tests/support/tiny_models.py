@@ -14,6 +14,8 @@ from transformers import (
     PretrainedConfig,
 )
 
+END_TOKEN = "<|im_end|>"
+"""What ends an answer of the tiny language models."""
 WORDS = [
     "[PAD]",
     "[UNK]",
@@ -65,13 +67,13 @@ WORDS = [
 
 
 def write_tokenizer(folder: Path) -> Path:
-    """Write a byte-level `tokenizer.json` with one special token, <|im_end|>; return its path."""
+    """Write a byte-level `tokenizer.json` with one special token, END_TOKEN; return its path."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<|im_end|>": 0} | {byte: n + 1 for n, byte in enumerate(alphabet)}
+    vocabulary = {END_TOKEN: 0} | {byte: n + 1 for n, byte in enumerate(alphabet)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(["<|im_end|>"])
+    tokenizer.add_special_tokens([END_TOKEN])
     path = folder / "tokenizer.json"
     tokenizer.save(str(path))
     return path

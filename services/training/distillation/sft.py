@@ -132,6 +132,10 @@ class _Run:
         self._rows, self._held_rows, self._pad_id = rows, held_rows, pad_id
         self._fingerprint = _fingerprint(base, rows, held_rows, settings)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        # a CPU without such instructions would imitate them, slower than float32
+        self._multiplies_in_bf16 = self._device == "cuda" or bool(
+            torch.cpu.get_capabilities().get("avx512_bf16")
+        )
         self.model: Any = get_peft_model(  # peft is untyped
             AutoModelForCausalLM.from_pretrained(
                 # not torch's fused attention: on a GPU a row's padding, which attends to nothing, is nan there
@@ -229,8 +233,8 @@ class _Run:
         Rows end together, so the vocabulary's logits are made for the last positions only: a prompt's
         would be most of the memory and are never used.
         """
-        # weights stay float32, which is what the adapter is merged into; a GPU multiplies in bf16
-        with torch.autocast(self._device, torch.bfloat16, enabled=self._device == "cuda"):
+        # weights stay float32, which is what the adapter is merged into; products are bf16
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._multiplies_in_bf16):
             logits = self.model(
                 input_ids=batch.input_ids.to(self._device),
                 attention_mask=batch.attention_mask.to(self._device),

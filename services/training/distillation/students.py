@@ -30,10 +30,21 @@ class FewShotPrompts(PromptTokenizer):
     Args:
         tokenizer_json: of the pinned model.
         examples: what is shown.
+        end_token: ends each of them, and a completion.
+        max_metadata_tokens: text and metadata of a document past this many tokens are cut.
     """
 
-    def __init__(self, tokenizer_json: Path, examples: Sequence[Example]) -> None:
-        super().__init__(tokenizer_json)
+    def __init__(
+        self,
+        tokenizer_json: Path,
+        *,
+        examples: Sequence[Example],
+        end_token: str,
+        max_metadata_tokens: int = 750,
+    ) -> None:
+        super().__init__(
+            tokenizer_json, end_token=end_token, max_metadata_tokens=max_metadata_tokens
+        )
         self._shown = [
             token
             for example in examples

@@ -21,7 +21,7 @@ from shared.errors import InvalidInput, NotFound
 from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
 from tests.support.language_models import FakeLanguageModel
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_tokenizer
 
 LEAST_SHARED = 0.6
 """Of what is trusted here or there; another student shares a third."""
@@ -33,7 +33,7 @@ class Written:
 
     def __init__(self, folder: Path) -> None:
         self.partial = folder / "out.jsonl.fake-1.partial"
-        self._prompts = PromptTokenizer(write_tokenizer(folder))
+        self._prompts = PromptTokenizer(write_tokenizer(folder), end_token=END_TOKEN)
         self.progress: list[tuple[int, int]] = []
 
     def run(self, *, breaks_at: int | None = None) -> int:

@@ -18,7 +18,7 @@ from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
 from tests.support.in_process import InProcess
 from tests.support.language_models import FakeLanguageModel
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_tokenizer
 
 OBOE = {"id": "oboe", "title": "oboe", "text": "a reed instrument"}
 FLUTE = {"id": "flute", "title": "flute"}
@@ -27,7 +27,7 @@ NDJSON = {"accept": "application/x-ndjson"}
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> PromptTokenizer:
-    return PromptTokenizer(write_tokenizer(tmp_path))
+    return PromptTokenizer(write_tokenizer(tmp_path), end_token=END_TOKEN)
 
 
 @pytest.fixture

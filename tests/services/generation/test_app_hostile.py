@@ -15,7 +15,7 @@ from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
 from tests.support.hostile_documents import CANARY_HOST, HOSTILE
 from tests.support.language_models import FakeLanguageModel
-from tests.support.tiny_models import write_chat_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_chat_tokenizer
 
 JSON = {"content-type": "application/json"}
 SETTINGS = GenerationSettings(threads=1, slots=16, max_new_tokens=4, max_metadata_tokens=60)
@@ -30,7 +30,7 @@ def random_student(tiny_slm: Path) -> QueryGenerator:
 @pytest.fixture
 def copying_student(tmp_path: Path) -> QueryGenerator:
     """The worst student: it writes down what it read, whole and in pieces."""
-    prompts = PromptTokenizer(write_chat_tokenizer(tmp_path))
+    prompts = PromptTokenizer(write_chat_tokenizer(tmp_path), end_token=END_TOKEN)
 
     def write(_: str, prompt: str) -> str:
         return "\n".join([prompt, *prompt.replace(". ", "\n").replace(", ", "\n").split()])

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from services.generation.app import build_app
+from services.generation.app import build_app, load_generator
 from services.generation.settings import GenerationSettings
+from shared.prompt import PromptTokenizer, TitleOnlyPrompts
 from shared.settings import CommonSettings
 from tests.support.asgi import Call, started, until
 from tests.support.generation_app import NDJSON, PATH, body, value
@@ -169,3 +171,22 @@ def test_metrics_move_with_the_work(tiny: TinyService) -> None:
         assert lines > 0  # a random model writes noise
 
     tiny.run(check)
+
+
+@pytest.mark.parametrize("kind", [PromptTokenizer, TitleOnlyPrompts])
+def test_however_it_is_prompted_a_model_ends_where_its_card_says(
+    kind: type[PromptTokenizer], tiny_slm: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "slm"
+    shutil.copytree(tiny_slm, folder)
+    card = json.loads((folder / "generator.json").read_text())
+    (folder / "generator.json").write_text(json.dumps(card | {"end_token": "!"}))
+    made: list[PromptTokenizer] = []
+
+    def _make(path: Path, *, end_token: str, max_metadata_tokens: int) -> PromptTokenizer:
+        made.append(kind(path, end_token=end_token, max_metadata_tokens=max_metadata_tokens))
+        return made[0]
+
+    load_generator(folder, GenerationSettings(threads=1, slots=2, samples=1), _make).close()
+
+    assert made[0].decode([made[0].end_id]) == "!"

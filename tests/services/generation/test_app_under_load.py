@@ -19,14 +19,14 @@ from shared.settings import CommonSettings
 from tests.support.asgi import Call, started, until
 from tests.support.generation_app import NDJSON, PATH, body, value
 from tests.support.language_models import FakeLanguageModel
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_tokenizer
 
 
 class Service:
     """The application over a model that answers when it is told to."""
 
     def __init__(self, folder: Path, places: int = 8) -> None:
-        self.prompts = PromptTokenizer(write_tokenizer(folder))
+        self.prompts = PromptTokenizer(write_tokenizer(folder), end_token=END_TOKEN)
         self.model = FakeLanguageModel(self.prompts, self._write, is_held=True)
         self.app = build_app(
             CommonSettings(home=folder),

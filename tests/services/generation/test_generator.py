@@ -12,12 +12,12 @@ from shared.contracts.document import Document
 from shared.errors import TooLarge
 from shared.prompt import PromptTokenizer
 from tests.support.language_models import FakeLanguageModel
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_tokenizer
 
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> PromptTokenizer:
-    return PromptTokenizer(write_tokenizer(tmp_path))
+    return PromptTokenizer(write_tokenizer(tmp_path), end_token=END_TOKEN)
 
 
 def _scribe(prompts: PromptTokenizer, text: str, *, is_finished: bool = True) -> FakeLanguageModel:

@@ -9,14 +9,16 @@ from services.generation.scored_lines import line_scores, read_lines
 from shared.completion import Dropped
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_tokenizer
 
 OBOE = Document(id="oboe", title="oboe")
 
 
 @pytest.fixture(scope="module")
 def prompts(tmp_path_factory: pytest.TempPathFactory) -> PromptTokenizer:
-    return PromptTokenizer(write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+    return PromptTokenizer(
+        write_tokenizer(tmp_path_factory.mktemp("tokenizer")), end_token=END_TOKEN
+    )
 
 
 def _ids(prompts: PromptTokenizer, text: str) -> list[int]:

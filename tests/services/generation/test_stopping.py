@@ -15,11 +15,11 @@ from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
 from shared.web.server import Server
 from tests.support.language_models import FakeLanguageModel
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_tokenizer
 
 
 def test_a_request_under_way_is_answered_then_the_model_is_closed(tmp_path: Path) -> None:
-    prompts = PromptTokenizer(write_tokenizer(tmp_path))
+    prompts = PromptTokenizer(write_tokenizer(tmp_path), end_token=END_TOKEN)
     model = FakeLanguageModel(prompts, lambda *_: "woodwind\nreed", is_held=True)
     app = build_app(
         CommonSettings(home=tmp_path),
@@ -52,7 +52,7 @@ def test_a_request_under_way_is_answered_then_the_model_is_closed(tmp_path: Path
 
 
 def test_who_leaves_a_real_connection_is_noticed(tmp_path: Path) -> None:
-    prompts = PromptTokenizer(write_tokenizer(tmp_path))
+    prompts = PromptTokenizer(write_tokenizer(tmp_path), end_token=END_TOKEN)
     model = FakeLanguageModel(prompts, lambda *_: "reed", is_held=True)
     app = build_app(
         CommonSettings(home=tmp_path),

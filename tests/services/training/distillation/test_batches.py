@@ -7,14 +7,16 @@ from services.training.distillation.batches import IGNORED, Row, encode, parted,
 from services.training.distillation.teacher_data import Example
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer
-from tests.support.tiny_models import write_tokenizer
+from tests.support.tiny_models import END_TOKEN, write_tokenizer
 
 OBOE = Example(Document(id="d", title="oboe", text="a reed"), ["woodwind", "reed"])
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PromptTokenizer:
-    return PromptTokenizer(write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+    return PromptTokenizer(
+        write_tokenizer(tmp_path_factory.mktemp("tokenizer")), end_token=END_TOKEN
+    )
 
 
 def test_a_row_is_the_served_prompt_and_the_answer_with_its_end(

@@ -25,7 +25,7 @@ from services.training.distillation.sft import FineTuneSettings, fine_tune
 from services.training.distillation.teacher_data import Example
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer
-from tests.support.tiny_models import TINY_DECODER, write_language_model
+from tests.support.tiny_models import END_TOKEN, TINY_DECODER, write_language_model
 
 pytestmark = [
     pytest.mark.slow,
@@ -59,7 +59,7 @@ def test_the_served_text_is_the_tuned_models_own(tmp_path: Path, config: Pretrai
         settings=ExportSettings(precision="fp32"),
     )
 
-    prompts = PromptTokenizer(tmp_path / "slm" / "tokenizer.json")
+    prompts = PromptTokenizer(tmp_path / "slm" / "tokenizer.json", end_token=END_TOKEN)
     prompt = prompts.encode_prompt(Document(id="d", title="saw 7"))
     assert min(report.held_out_losses) < report.held_out_losses[0]
     assert _served(tmp_path / "slm", prompt) == _written(tmp_path / "merged", prompt)

@@ -17,7 +17,7 @@ from services.training.distillation.teacher_data import Example
 from shared.contracts.document import Document
 from shared.errors import SkimError
 from shared.prompt import PromptTokenizer
-from tests.support.tiny_models import write_language_model
+from tests.support.tiny_models import END_TOKEN, write_language_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # peft and transformers warn about each other
 
@@ -86,7 +86,7 @@ def test_the_merged_export_writes_what_it_was_taught(
     merge_adapter(base, adapter, tmp_path / "merged")
     card = export_language_model(tmp_path / "merged", tmp_path / "slm", name="tiny", adapter="a")
     model = LanguageModel(tmp_path / "slm", threads=1)
-    prompts = PromptTokenizer(tmp_path / "slm" / "tokenizer.json")
+    prompts = PromptTokenizer(tmp_path / "slm" / "tokenizer.json", end_token=END_TOKEN)
 
     (completion,) = model.complete(
         [prompts.encode_prompt(Document(id="d", title="saw 7"))],
@@ -165,7 +165,7 @@ def test_a_run_killed_while_it_measures_an_epoch_measures_it_when_it_goes_on(
     tmp_path: Path,
 ) -> None:
     base = write_language_model(tmp_path / "base")
-    tokenizer = PromptTokenizer(base / "tokenizer.json")
+    tokenizer = PromptTokenizer(base / "tokenizer.json", end_token=END_TOKEN)
     settings = FineTuneSettings(rank=2, alpha=4, epochs=1, batch_size=4, checkpoint_steps=1)
     learn, held = (
         [encode(tokenizer, example) for example in _examples(count)] for count in (8, 2)
