@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from services.generation.language_model import LanguageModel, Sampling
@@ -150,6 +151,28 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tmp_path: Path) -> 
     )
     assert all((whole[name] == cut[name]).all() for name in whole)
     assert not (tmp_path / "cut.checkpoint").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU always multiplies in bf16")
+@pytest.mark.parametrize("is_able", [True, False])
+def test_a_cpu_multiplies_in_bf16_only_if_it_has_the_instructions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_able: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": is_able})
+    base = write_language_model(tmp_path / "base")
+    tokenizer = PromptTokenizer(base / "tokenizer.json", end_token=END_TOKEN)
+    rows = [encode(tokenizer, example) for example in _examples(4)]
+    settings = FineTuneSettings(rank=2, alpha=4, epochs=1, batch_size=4)
+    run = _Run(base, tokenizer.end_id, rows, rows, settings)
+    products = []
+    run.model.get_output_embeddings().register_forward_hook(
+        lambda module, given, made: products.append(made.dtype)
+    )
+
+    run.train_epoch(tmp_path / "a.checkpoint", None)
+
+    assert set(products) == {torch.bfloat16 if is_able else torch.float32}
+    assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
 
 
 class KilledWhileMeasuring(_Run):
