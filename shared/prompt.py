@@ -68,6 +68,19 @@ class PromptTokenizer:
         """Return the ids that the student should answer with, its end token included."""
         return [*self._encode("\n".join(queries)), self.end_id]
 
+    @property
+    def line_ends(self) -> frozenset[int]:
+        """Return the ids that end a query's line: the line end's and the end token."""
+        return frozenset((*self._line_end, self.end_id))
+
+    def encode_lines(self, queries: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each query behind the end of another line, as the student writes it."""
+        before = len(self._line_end)
+        encodings = self._tokenizer.encode_batch(
+            [f"\n{one_line(query)}" for query in queries], add_special_tokens=False
+        )
+        return [encoding.ids[before:] for encoding in encodings]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without special tokens."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)

@@ -14,7 +14,7 @@ import typer
 
 from services.cli.console import Advance, print_json, progress_bar
 from services.cli.direction import read_described
-from services.generation.app import load_generator
+from services.generation.app import load_generator, read_train_queries
 from services.generation.generator import QueryGenerator
 from services.generation.settings import GenerationSettings
 from shared.contracts.document import Document
@@ -25,7 +25,7 @@ from shared.settings import CommonSettings
 
 SAMPLING = {
     *("temperature", "top_k", "top_p", "max_new_tokens", "max_metadata_tokens"),
-    *("samples", "max_queries"),
+    *("samples", "max_queries", "min_line_probability"),
 }
 """Settings that change what is written."""
 _BATCH = 64
@@ -51,6 +51,12 @@ def generate(
     titles_only: Annotated[
         bool, typer.Option("--titles-only", help="Show it no metadata (the paper's ablation).")
     ] = False,
+    train_queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of train queries, or data folder: search the SLM for them as well."
+        ),
+    ] = None,
 ) -> None:
     """Write synthetic queries for every document of a file; run it again to go on where it stopped.
 
@@ -60,8 +66,10 @@ def generate(
     wanted = list(islice(read_described(documents, common), limit))
     folder = model or common.models / "slm"
     make_prompts = TitleOnlyPrompts if titles_only else PromptTokenizer
-    generator = load_generator(folder, GenerationSettings(), make_prompts)
-    partial = output.with_name(f"{output.name}.{generator.name}.partial")
+    texts = None if train_queries is None else _train_queries(train_queries)
+    generator = load_generator(folder, GenerationSettings(), make_prompts, train_queries=texts)
+    searched = f".{_digest(texts)}" if texts else ""
+    partial = output.with_name(f"{output.name}.{generator.name}{searched}.partial")
     with progress_bar(f"Generating with {generator.name}") as advance:
         generate_to(partial, wanted, generator, advance)
     written = {row.document_id: row for row in read_synthetic_queries(partial)}
@@ -72,16 +80,31 @@ def generate(
         "generator": generator.name,
         "adapter": generator.adapter,
         "settings": GenerationSettings().model_dump(include=SAMPLING),
+        "searched_queries": generator.searched_queries,
         "documents": len(wanted),
         "queries": sum(len(row.queries) for row in rows),
         "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
         "date": datetime.now(UTC).date().isoformat(),
         "command": f"skim generate {documents.name} --output {output.name}"
         + (f" --model {model.name}" if model else "")
-        + (" --titles-only" if titles_only else ""),
+        + (" --titles-only" if titles_only else "")
+        + (f" --train-queries {train_queries.name}" if train_queries else ""),
     }
     write_lines(card_of(output), [json.dumps(card, indent=2)])
     print_json({"output": str(output), **card})
+
+
+def _train_queries(path: Path) -> list[str]:
+    """Return the texts of a file's train queries, or of a data folder's that none of its splits holds out."""
+    if not path.is_dir():
+        return read_train_queries(path)
+    from services.training.distillation.teacher_data import read_for_teacher
+
+    return [query.text for query in read_for_teacher(path).queries_of("train")]
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
 
 
 def card_of(output: Path) -> Path:

@@ -27,6 +27,8 @@ ANSWERS = TEACHER / "things.jsonl.xz"
 KEPT = REPOSITORY / "deploy" / "models" / "quality"
 """What every row wrote, so that the table is made again without hours of tuning."""
 SHIPPED_ROW = "shipped"
+DRAWN_ROW = "shipped_drawn"
+"""The same student without a search: elsewhere there are no train queries."""
 NOT_JUDGED_BY_LABELS = ("pages", "other_languages")
 """Sets of documents with the teacher's answers only; what the shipped student writes for them is looked at."""
 
@@ -125,7 +127,7 @@ def _elsewhere(writers: Writers, kept: Path, *, regenerate: bool) -> dict[str, A
         if name == "pages":
             examples = hold_out(examples)[1]
         judge = Judge.of_taught(examples, _encoder())
-        rows = writers.written(SHIPPED_ROW, judge.documents, kept / name, regenerate=regenerate)
+        rows = writers.written(DRAWN_ROW, judge.documents, kept / name, regenerate=regenerate)
         figures[name] = {"documents": len(rows), **judge.judge(rows, 1.0).figures()}
     return figures
 

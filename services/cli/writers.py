@@ -56,7 +56,8 @@ class Student:
         sees_examples: it is shown a few documents with their queries first.
         writes_as_served: it decodes as the service does, and what the mapping trusts is judged; else all of
             the likeliest completion.
-        min_log_probability: another bound of trust than the service's, where it writes as served.
+        is_searched: it is searched for the train queries.
+        min_expected: another bound of trust than the service's, where it is searched.
     """
 
     teacher: Teacher | None = None
@@ -64,9 +65,11 @@ class Student:
     reads_metadata: bool = True
     sees_examples: bool = False
     writes_as_served: bool = False
-    min_log_probability: float | None = None
+    is_searched: bool = False
+    min_expected: float | None = None
 
 
+_SHIPPED = Student(is_shipped=True, writes_as_served=True, is_searched=True)
 KEY_PHRASES = "key_phrases"
 STUDENTS: Mapping[str, Student] = {
     "untuned": Student(),
@@ -74,9 +77,10 @@ STUDENTS: Mapping[str, Student] = {
     "clicks": Student(Teacher.CLICKS, writes_as_served=True),
     "teacher": Student(Teacher.ANSWERS, writes_as_served=True),
     "teacher_no_metadata": Student(Teacher.ANSWERS, reads_metadata=False, writes_as_served=True),
-    "shipped": Student(is_shipped=True, writes_as_served=True),
-    "shipped_lenient": Student(is_shipped=True, writes_as_served=True, min_log_probability=-4.0),
-    "shipped_strict": Student(is_shipped=True, writes_as_served=True, min_log_probability=-1.5),
+    "shipped": _SHIPPED,
+    "shipped_lenient": replace(_SHIPPED, min_expected=0.04),
+    "shipped_strict": replace(_SHIPPED, min_expected=0.2),
+    "shipped_drawn": replace(_SHIPPED, is_searched=False),
     "teacher_likeliest": Student(Teacher.ANSWERS),
     "shipped_likeliest": Student(is_shipped=True),
 }
@@ -130,10 +134,16 @@ class Writers:
             settings = settings.model_copy(update=LIKELIEST)
         else:
             trust = Trust.of(MappingSettings())
-            if student.min_log_probability is not None:
-                trust = replace(trust, min_log_probability=student.min_log_probability)
+            if student.min_expected is not None:
+                trust = replace(trust, min_expected=student.min_expected)
         folder = self._model_folder(row, student)
-        generator = load_generator(folder, settings, self._make_prompts(student))
+        queries = self._dataset.queries_of("train") if student.is_searched else []
+        generator = load_generator(
+            folder,
+            settings,
+            self._make_prompts(student),
+            train_queries=[query.text for query in queries],
+        )
         try:
             with progress_bar(f"Writing queries: {row}") as advance:
                 lines = _write_all(generator, documents, trust, advance)
@@ -143,6 +153,7 @@ class Writers:
             "generator": generator.name,
             "adapter": generator.adapter,
             "settings": settings.model_dump(include=SAMPLING),
+            "searched_queries": generator.searched_queries,
             "trust": trust.name,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
@@ -17,7 +18,9 @@ from services.generation.admission import Admission
 from services.generation.batching import StepReport
 from services.generation.generator import QueryGenerator
 from services.generation.language_model import LanguageModel
+from services.generation.line_search import SearchPlan
 from services.generation.metrics import GenerationMetrics
+from services.generation.query_trie import QueryTrie
 from services.generation.reception import Reception, Writing, as_they_finish
 from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
@@ -32,6 +35,7 @@ from shared.contracts.generation import (
     GenerateResponse,
     GenerationInfo,
 )
+from shared.dataset import read_queries
 from shared.errors import Damaged, InvalidInput, SkimError, Unavailable
 from shared.prompt import PromptTokenizer
 from shared.served import Served
@@ -152,6 +156,7 @@ def load_generator(
     settings: GenerationSettings,
     make_prompts: Callable[..., PromptTokenizer] = PromptTokenizer,
     *,
+    train_queries: Sequence[str] | None = None,
     on_step: Callable[[StepReport], None] = lambda _: None,
 ) -> QueryGenerator:
     """Return the SLM of a folder as it is served (the `skim` command uses it too).
@@ -160,11 +165,14 @@ def load_generator(
         folder: what the export wrote.
         settings: how it is run.
         make_prompts: makes the tokenizer of its prompts, with the arguments of `PromptTokenizer`; as served if absent.
+        train_queries: texts that the SLM is searched for; those of the file that the settings name if absent.
         on_step: called after each step of the decoder, from its thread.
 
     Raises:
-        InvalidInput: the settings ask for what this model cannot do.
+        InvalidInput: the settings ask for what this model cannot do, or name a file that is not one of queries.
     """
+    if train_queries is None and settings.train_queries is not None:
+        train_queries = read_train_queries(settings.train_queries)
     model = LanguageModel(
         folder,
         threads=settings.threads,
@@ -191,6 +199,29 @@ def load_generator(
         sampling,
         samples=settings.samples,
         max_queries=settings.max_queries,
+        search=_plan(train_queries, prompts, settings) if train_queries else None,
+    )
+
+
+def read_train_queries(path: Path) -> list[str]:
+    """Return the texts of a file's train queries.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    texts = [query.text for query in read_queries(path) if query.split == "train"]
+    if not texts:
+        raise InvalidInput(f"{path}: no train query in it")
+    return texts
+
+
+def _plan(
+    texts: Sequence[str], prompts: PromptTokenizer, settings: GenerationSettings
+) -> SearchPlan:
+    return SearchPlan(
+        QueryTrie(texts, prompts.encode_lines),
+        prompts.line_ends,
+        math.log(settings.min_line_probability),
     )
 
 
@@ -257,6 +288,7 @@ def _info(generator: QueryGenerator, settings: GenerationSettings) -> Generation
         top_p=generator.sampling.top_p,
         max_new_tokens=generator.sampling.max_new_tokens,
         samples=generator.samples,
+        searched_queries=generator.searched_queries,
         context_tokens=model.context_tokens,
         slots=model.slots,
         key_value_bytes=model.key_value_bytes,

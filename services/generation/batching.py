@@ -280,7 +280,7 @@ class Batcher:
         rows = list(self._rows)
         if rows:
             with self._failing([row.job.ticket for row in rows]):
-                tokens = np.array([row.ids[-1] for row in rows], dtype=np.int64)
+                tokens = np.array([row.next_token for row in rows], dtype=np.int64)
                 candidates = self._decoder.decode(tokens, np.array([row.held for row in rows]))
                 for row in rows:
                     row.held += 1
@@ -289,6 +289,28 @@ class Batcher:
 
     def _draw(self, rows: Sequence[Row], candidates: Candidates) -> list[int]:
         """Give each row its next token; return the places, among `rows`, of those that are over."""
+        over = self._look(rows, candidates)
+        drawing = [
+            place for place, row in enumerate(rows) if not (row.is_searching or place in over)
+        ]
+        if not drawing:
+            return over
+        if len(drawing) < len(rows):
+            candidates, rows = candidates.of_rows(drawing), [rows[place] for place in drawing]
+        return over + [drawing[place] for place in self._draw_all(rows, candidates)]
+
+    def _look(self, rows: Sequence[Row], candidates: Candidates) -> list[int]:
+        """Show what is likely to the rows that search; return the places of those that are over."""
+        over = []
+        for place, row in enumerate(rows):
+            if row.wants_a_look:
+                with self._failing([row.job.ticket]):
+                    if row.look(candidates, place):
+                        over.append(place)
+        return over
+
+    def _draw_all(self, rows: Sequence[Row], candidates: Candidates) -> list[int]:
+        """Draw each row's next token; return the places of those that are over."""
         samplings, draws = [row.request.sampling for row in rows], [row.draws for row in rows]
         columns = draw_columns(candidates.logits, samplings, draws)
         tokens = candidates.tokens_at(columns).tolist()

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
+from services.generation.line_search import SearchPlan
 from services.generation.requests import Completion
 from services.generation.sampling import Sampling
-from services.generation.scored_lines import read_lines
+from services.generation.scored_lines import clean_queries, read_lines
 from services.generation.selection import select_queries
 from shared.completion import Dropped
 from shared.contracts.document import Document
@@ -54,6 +55,7 @@ class CompletesPrompts(Protocol):
         seed: int,
         samples: int,
         wants_log_probabilities: bool,
+        search: SearchPlan | None,
         seconds: float | None,
         on_token: Callable[[int, int], None],
     ) -> Future[list[Completion]]:
@@ -70,7 +72,7 @@ class Generated:
     """What was written for a document.
 
     Args:
-        written: its distinct queries, those of most samples first.
+        written: its distinct queries, the surest first.
         dropped: the other lines of its completions, by reason.
         first_line: moment of `time.monotonic()` at which the first whole line was there.
     """
@@ -92,6 +94,7 @@ class QueryGenerator:
         sampling: how tokens are drawn.
         samples: completions a document; its prompt is read once for all.
         max_queries: most queries kept for one document.
+        search: which train queries to look for, if any.
     """
 
     _AHEAD = 4  # documents under way for each slot
@@ -104,13 +107,20 @@ class QueryGenerator:
         *,
         samples: int = 1,
         max_queries: int = 16,
+        search: SearchPlan | None = None,
     ) -> None:
         self.model = model
         self.sampling = sampling
         self.samples = samples
         self.max_queries = max_queries
         self._prompts = prompts
+        self._search = search
         self._ends_line = cache(lambda token: "\n" in prompts.decode([token]))
+
+    @property
+    def searched_queries(self) -> int:
+        """Return how many train queries the SLM is searched for."""
+        return len(self._search.trie) if self._search else 0
 
     @property
     def name(self) -> str:
@@ -195,6 +205,7 @@ class QueryGenerator:
             seed=int(document.content_hash, 16) ^ seed,
             samples=self.samples,
             wants_log_probabilities=True,
+            search=self._search,
             seconds=seconds,
             on_token=first_line.take,
         )
@@ -213,8 +224,13 @@ class QueryGenerator:
             )
             written.append(lines)
             dropped += others
+        found = [
+            clean_queries(completion.found, writing.document, known=writing.known)
+            for completion in completions
+            if completion.found is not None
+        ]
         return Generated(
-            select_queries(written, self.max_queries),
+            select_queries(written, self.max_queries, found if self._search else None),
             dropped,
             writing.first_line.moment or time.monotonic(),
         )

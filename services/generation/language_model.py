@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from services.generation.batching import Batcher, StepReport
 from services.generation.decoder import OnnxDecoder
+from services.generation.line_search import SearchPlan
 from services.generation.loop import DecodingLoop
 from services.generation.requests import Completion, Request, Ticket
 from services.generation.sampling import Sampling
@@ -120,6 +121,7 @@ class LanguageModel:
         stop_strings: Sequence[str] = (),
         stop_ids: Sequence[int] = (),
         wants_log_probabilities: bool = False,
+        search: SearchPlan | None = None,
         seconds: float | None = None,
         on_token: Callable[[int, int], None] | None = None,
     ) -> Ticket:
@@ -138,6 +140,7 @@ class LanguageModel:
             stop_strings: texts that end a completion too.
             stop_ids: tokens that end a completion too.
             wants_log_probabilities: give each token's log-probability as well.
+            search: which train queries to look for at the starts of the completions' lines.
             seconds: after this time the ticket fails with `Unavailable`.
             on_token: called with (sample number, token id) as they come, from the decoding thread.
 
@@ -166,6 +169,7 @@ class LanguageModel:
                 samples=samples,
                 stop_strings=tuple(stop_strings),
                 wants_log_probabilities=wants_log_probabilities,
+                search=search,
                 deadline=None if seconds is None else time.monotonic() + seconds,
                 on_token=on_token,
             )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from services.generation.line_search import SearchPlan
 from services.generation.sampling import Sampling
 
 
@@ -18,12 +19,15 @@ class Completion:
         is_finished: False when they ran into the limit of new tokens.
         log_probabilities: what the model gave each of `ids` (temperature 1); empty unless asked for.
         text: what is before the stop string; None unless stop strings were asked for.
+        found: train queries that its lines could have been, each with its log-probability at every line's start
+            where it is likely enough; None unless it was searched.
     """
 
     ids: list[int]
     is_finished: bool
     log_probabilities: list[float] = field(default_factory=list)
     text: str | None = None
+    found: Mapping[str, list[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Request:
         samples: completions of the same prompt; it is read once for all.
         stop_strings: texts that end a completion; none may be empty.
         wants_log_probabilities: fill `Completion.log_probabilities`.
+        search: which train queries to look for at the starts of the completions' lines; None for none.
         deadline: moment of the batcher's clock after which nobody waits for it any more.
         on_token: called with (sample number, token) for each token, from the decoding thread: be quick.
     """
@@ -49,6 +54,7 @@ class Request:
     samples: int = 1
     stop_strings: tuple[str, ...] = ()
     wants_log_probabilities: bool = False
+    search: SearchPlan | None = None
     deadline: float | None = None
     on_token: Callable[[int, int], None] | None = None
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.generation.line_search import LineSearch, Visit
 from services.generation.requests import Completion, Ticket
+from services.generation.sampling import Candidates
 from services.generation.stop_strings import Decode, StopStrings
 
 
@@ -28,7 +30,7 @@ class Job:
 
 
 class Row:
-    """One sample of a job, in a row of the decoder.
+    """One sample of a job, in a row of the decoder: drawn token by token, then perhaps searched.
 
     Args:
         job: it belongs to.
@@ -45,9 +47,41 @@ class Row:
         self.ids: list[int] = []
         self.log_probabilities: list[float] = []
         self._stop = StopStrings(request.stop_strings, decode) if request.stop_strings else None
+        self._is_finished = False
+        capacity = self.held + request.sampling.max_new_tokens
+        self._search = LineSearch(request.search, capacity) if request.search else None
+        self._visit: Visit | None = None
+
+    @property
+    def is_searching(self) -> bool:
+        """Tell whether the completion is written, and its lines are searched."""
+        return self._visit is not None
+
+    @property
+    def next_token(self) -> int:
+        """Return the token that the decoder appends next, behind the held ones."""
+        return self._visit.token if self._visit else self.ids[-1]
+
+    @property
+    def wants_a_look(self) -> bool:
+        """Tell whether the search wants to see what may come next."""
+        if self._search is None:
+            return False
+        return self.is_searching or self._search.begins_line(self.ids[-1] if self.ids else None)
+
+    def look(self, candidates: Candidates, place: int) -> bool:
+        """Show the search what may come next; tell whether the row is over, as `take` does."""
+        if self._search is None:
+            return False
+        likely = self._search.read(candidates, place, self._visit)
+        if self._visit is None:
+            self._search.start_line(self.held, likely)
+            return False
+        self._search.take(self._visit, likely)
+        return self._visit_next()
 
     def take(self, token: int, log_probability: float | None) -> bool:
-        """Append a token; tell whether the completion is over, and then hand it to the job."""
+        """Append a token; tell whether the row is over, and then hand its completion to the job."""
         if token in self.request.end_ids:
             return self._finish(is_finished=True)
         self.ids.append(token)
@@ -62,8 +96,19 @@ class Row:
         return False
 
     def _finish(self, *, is_finished: bool) -> bool:
+        self._is_finished = is_finished
+        return self._visit_next()
+
+    def _visit_next(self) -> bool:
+        """Turn to what the search wants to see next; without any the row is over."""
+        self._visit = self._search.next() if self._search else None
+        if self._visit:
+            self.held = self._visit.held
+            return False
         text = self._stop.text if self._stop else None
+        found = self._search.found if self._search else None
         self.job.finish(
-            self.sample, Completion(self.ids, is_finished, self.log_probabilities, text)
+            self.sample,
+            Completion(self.ids, self._is_finished, self.log_probabilities, text, found),
         )
         return True

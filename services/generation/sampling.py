@@ -37,6 +37,19 @@ class Candidates:
 
 
 @dataclass(frozen=True)
+class Likely:
+    """The tokens that may come next in a row and are likely enough.
+
+    Args:
+        tokens: (n,) int64.
+        log_probabilities: (n,) float64, what the model gives them.
+    """
+
+    tokens: NDArray[np.int64]
+    log_probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How tokens are drawn (defaults: the paper's preset).
 
@@ -100,6 +113,33 @@ def log_probabilities(candidates: Candidates, columns: NDArray[np.int64]) -> NDA
     totals = np.exp(logits - highest).sum(axis=1, dtype=np.float64)
     chosen -= highest[:, 0] + np.log(totals)
     return chosen
+
+
+def likely_tokens(
+    candidates: Candidates, row: int, min_log_probability: float, always: NDArray[np.int64]
+) -> Likely:
+    """Return the tokens that the model itself gives at least so much in a row (temperature 1, nothing cut).
+
+    Args:
+        candidates: of all rows.
+        row: which one.
+        min_log_probability: natural.
+        always: tokens that are given however unlikely they are, if they are candidates.
+    """
+    logits = candidates.logits[row]
+    if candidates.totals is not None:
+        total = float(candidates.totals[row])
+    else:
+        highest = float(logits.max())
+        total = highest + float(np.log(np.exp(logits - highest).sum(dtype=np.float64)))
+    is_wanted = logits >= min_log_probability + total
+    if candidates.tokens is None:
+        is_wanted[always] = True
+        columns = tokens = np.flatnonzero(is_wanted)
+    else:
+        columns = np.flatnonzero(is_wanted | np.isin(candidates.tokens[row], always))
+        tokens = candidates.tokens[row, columns]
+    return Likely(tokens, logits[columns].astype(np.float64) - total)
 
 
 def _best(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from services.generation.requests import Completion
 from services.generation.selection import ScoredLine
 from services.generation.stop_strings import Decode, TextStream
-from shared.completion import Dropped, read_completion
+from shared.completion import Dropped, malformation_of, read_completion
 from shared.contracts.document import Document
+from shared.plain_text import signature
 
 
 def read_lines(
@@ -44,6 +45,24 @@ def read_lines(
     else:
         scores = [math.nan] * len(read.queries)
     return [ScoredLine(*each) for each in zip(read.queries, scores, strict=True)], read.dropped
+
+
+def clean_queries(
+    found: Mapping[str, Sequence[float]], document: Document, *, known: Collection[str] = ()
+) -> dict[str, Sequence[float]]:
+    """Return the found queries that a line of a completion may be: no title's copy, none that was known.
+
+    Args:
+        found: query -> log-probabilities.
+        document: they were found for.
+        known: queries that need not be written again.
+    """
+    others = {signature(text) for text in (document.title, *known)}
+    return {
+        text: scores
+        for text, scores in found.items()
+        if signature(text) not in others and malformation_of(text) is None
+    }
 
 
 def line_scores(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.contracts.synthetic_queries import Evidence, WrittenQueries
@@ -12,6 +12,8 @@ from shared.plain_text import signature
 
 _DIGITS = 2
 """Of a log-probability (nats): finer than two machines agree; a third one is a tenth of what is shipped."""
+_PLACES = 3
+"""Of an expected number."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,11 @@ class ScoredLine:
 
 
 def select_queries(
-    completions: Sequence[Sequence[ScoredLine]], max_queries: int = 16
+    completions: Sequence[Sequence[ScoredLine]],
+    max_queries: int = 16,
+    found: Sequence[Mapping[str, Sequence[float]]] | None = None,
 ) -> WrittenQueries:
-    """Return the distinct queries of a document's completions: of most samples first, then the likeliest.
+    """Return the distinct queries of a document's completions: most expected first, then of most samples, then the likeliest.
 
     None is judged here: as extra queries of training even the unlikely ones help, and which of them lead
     to labels is for the mapping to say (services/mapping/trust.py).
@@ -38,21 +42,47 @@ def select_queries(
     Args:
         completions: the clean lines of each sample.
         max_queries: how many are kept.
+        found: of each sample, the train queries that its lines could have been, with their log-probabilities
+            (line_search.py); None if none was searched.
     """
-    texts: dict[tuple[str, ...], str] = {}
-    scores: dict[tuple[str, ...], float] = {}
-    samples: Counter[tuple[str, ...]] = Counter()
+    texts: dict[_Signature, str] = {}
+    scores: dict[_Signature, float] = {}
+    samples: Counter[_Signature] = Counter()
     for lines in completions:
         keys = [signature(line.text) for line in lines]
         samples.update(set(keys))
         for key, line in zip(keys, lines, strict=True):
             texts.setdefault(key, line.text)
             scores[key] = max(scores.get(key, -math.inf), line.log_probability)
-    kept = sorted(texts, key=lambda key: (-samples[key], -scores[key]))[:max_queries]
-    return WrittenQueries(
-        queries=[texts[key] for key in kept],
-        evidence=[Evidence(samples[key] / len(completions), _known(scores[key])) for key in kept],
-    )
+    share = 1 / max(len(completions), 1)
+    queries: dict[str, Evidence] = {}
+    for text, chances in _together(found or ()).items():
+        key = signature(text)
+        best = max(*chances, scores.get(key, -math.inf))
+        expected = share * sum(map(math.exp, chances))
+        queries[text] = Evidence(samples[key] * share, _known(best), round(expected, _PLACES))
+        texts.pop(key, None)  # written in other words, it is the train query
+    unsearched = None if found is None else 0.0
+    for key, text in texts.items():
+        queries[text] = Evidence(samples[key] * share, _known(scores[key]), unsearched)
+    kept = sorted(queries, key=lambda text: _rank(queries[text]))[:max_queries]
+    return WrittenQueries(queries=kept, evidence=[queries[text] for text in kept])
+
+
+_Signature = tuple[str, ...]
+
+
+def _rank(evidence: Evidence) -> tuple[float, float, float]:
+    score = -math.inf if evidence.log_probability is None else evidence.log_probability
+    return -(evidence.expected or 0.0), -evidence.support, -score
+
+
+def _together(found: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
+    chances: dict[str, list[float]] = {}
+    for of_sample in found:
+        for text, more in of_sample.items():
+            chances.setdefault(text, []).extend(more)
+    return chances
 
 
 def _known(score: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -36,6 +37,11 @@ class GenerationSettings(ServerSettings):
     """Completions written for one document, at most the slots; more than one needs a temperature."""
     max_queries: int = Field(default=16, ge=1, le=64)
     """Most synthetic queries kept for one document: those of most samples, then the likeliest."""
+    train_queries: Path | None = None
+    """File of train queries, {id, text} a line: the SLM is searched for those that each line of its completions could
+    have been, and they come with how often it would write them. Without it nothing is searched."""
+    min_line_probability: float = Field(default=0.1, gt=0, lt=1)
+    """Lines that the SLM gives less than this are not searched for: at .05 a search costs twice as much."""
     max_waiting: int = Field(default=256, ge=1)
     """Documents taken in and not yet answered, those being written included; a request that does not fit
     whole is answered 503."""

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from services.mapping.evidence import COLUMNS, Rows
 from services.mapping.logistic import Floats, Logistic
+from services.mapping.settings import MIN_EXPECTED
 from services.mapping.trust import Trust
 from shared.contracts.base import Contract
 
@@ -30,6 +31,7 @@ class TrustBounds(Contract):
     min_support: float
     min_log_probability: float | None
     min_queries: int
+    min_expected: float = MIN_EXPECTED
 
 
 class Bin(Contract):
@@ -92,7 +94,7 @@ class Calibration(Contract):
     def trust(self) -> Trust:
         """Return what tells trusted similarities apart."""
         bounds = self.trust_bounds
-        return Trust(bounds.min_support, bounds.min_log_probability, bounds.min_queries)
+        return Trust(**bounds.model_dump())
 
     @property
     def columns(self) -> list[str]:

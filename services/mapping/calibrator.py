@@ -120,6 +120,7 @@ class Calibrator:
                 min_support=bounds.min_support,
                 min_log_probability=bounds.min_log_probability,
                 min_queries=bounds.min_queries,
+                min_expected=bounds.min_expected,
             ),
             model=model,
             min_probability=threshold,

@@ -13,6 +13,9 @@ HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """Environment a process that searches an index is started with: a search reads the graph here and there, and looks up
 fewer pages (a sixth of its time at 100,000 train queries). glibc reads it as the process starts, others pass over it."""
 
+MIN_EXPECTED = 0.08
+"""Chosen on documents that no report reads (services/README.md)."""
+
 
 class MappingSettings(ServerSettings):
     """How synthetic queries are mapped, and how the index is built."""
@@ -33,6 +36,9 @@ class MappingSettings(ServerSettings):
     """A synthetic query leads to labels if this share of its document's samples has it; 0 asks for none."""
     min_log_probability: float | None = Field(default=-2.25, le=0)
     """And if the SLM gave its line at least this (natural) log-probability; `none` asks for none."""
+    min_expected: float = Field(default=MIN_EXPECTED, ge=0)
+    """Where the SLM was searched for train queries, instead of these two bounds: one leads to labels if so many lines of a
+    sample are it, on average."""
     min_trusted_queries: int = Field(default=1, ge=0, le=64)
     """Synthetic queries of a document that lead to labels even if fewer reach the two bounds: its first."""
     m: int = Field(default=16, ge=2, le=128)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.mapping.settings import MappingSettings
+from services.mapping.settings import MIN_EXPECTED, MappingSettings
 from shared.contracts.synthetic_queries import Evidence, WrittenQueries
 
 
@@ -16,23 +16,29 @@ class Trust:
         min_support: share of the document's samples that must have it, in [0, 1].
         min_log_probability: that the SLM must give its line; None asks for none.
         min_queries: where fewer of a document reach the bounds, its first others make up the number.
+        min_expected: lines of a sample that must be it, on average; the only bound where the SLM was searched.
     """
 
     min_support: float
     min_log_probability: float | None
     min_queries: int
+    min_expected: float = MIN_EXPECTED
 
     @classmethod
     def of(cls, settings: MappingSettings) -> Trust:
         """Return the bounds that the service is set to."""
         return cls(
-            settings.min_support, settings.min_log_probability, settings.min_trusted_queries
+            settings.min_support,
+            settings.min_log_probability,
+            settings.min_trusted_queries,
+            settings.min_expected,
         )
 
     @property
     def name(self) -> str:
         """Return a short text that differs where the bounds do."""
-        return f"{self.min_support:g}/{self.min_log_probability}/{self.min_queries}"
+        bounds = f"{self.min_support:g}/{self.min_log_probability}/{self.min_queries}"
+        return f"{bounds}/{self.min_expected:g}"
 
     def trusted(self, written: WrittenQueries) -> list[str]:
         """Return the queries of a document that may lead to labels, in their order."""
@@ -52,6 +58,8 @@ class Trust:
         return trusted
 
     def _is_enough(self, evidence: Evidence) -> bool:
+        if evidence.expected is not None:
+            return evidence.expected >= self.min_expected
         if evidence.support < self.min_support:
             return False
         if self.min_log_probability is None or evidence.log_probability is None:

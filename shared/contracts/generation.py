@@ -42,7 +42,7 @@ class GenerateRequest(Contract):
 
 
 class GeneratedQueries(SyntheticQueries):
-    """The distinct synthetic queries of one document, those of most samples first; may be none."""
+    """The distinct synthetic queries of one document, the surest first; may be none."""
 
 
 class GenerateResponse(Contract):
@@ -86,6 +86,8 @@ class GenerationInfo(Contract):
     top_p: float = 1.0
     samples: int = 1
     """Completions written for one document."""
+    searched_queries: int = 0
+    """Train queries that the SLM is searched for; 0: nothing is searched."""
     context_tokens: int = 0
     """Longest prompt plus completion."""
     slots: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, PlainSerializer, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -12,19 +12,29 @@ from shared.contracts.base import A_NUMBER, Contract, Identifier, QueryText
 
 
 class Evidence(NamedTuple):
-    """How sure the SLM was of a query; as JSON a pair."""
+    """How sure the SLM was of a query; as JSON a list of two numbers, or of three."""
 
     support: Annotated[float, Field(ge=0, le=1), A_NUMBER]
     """Share of the document's samples that have it."""
     log_probability: Annotated[float | None, Field(le=0), A_NUMBER] = None
     """Natural, of its whole line, in the sample that finds it likeliest; None if unknown."""
+    expected: Annotated[float | None, Field(ge=0), A_NUMBER] = None
+    """Lines of a sample that are it, on average, by the SLM's own probabilities: of train queries that the samples
+    were searched for, 0 of all else; None where nothing was searched."""
+
+    def as_json(self) -> list[float | None]:
+        """Return it as it is written: what was not searched is a pair."""
+        return list(self if self.expected is not None else self[:2])
+
+
+_AS_JSON = PlainSerializer(Evidence.as_json, return_type=list[float | None])
 
 
 class WrittenQueries(Contract):
     """Distinct queries written for one document; a bare list of texts is read as queries without evidence."""
 
     queries: list[QueryText] = Field(max_length=256)
-    evidence: list[Evidence] = Field(default_factory=list)
+    evidence: list[Annotated[Evidence, _AS_JSON]] = Field(default_factory=list)
     """One a query, in their order; none if it is not known."""
 
     def bare(self) -> WrittenQueries:

@@ -138,7 +138,7 @@ def made_by(written: WrittenQueries, generator: str, encoder: str, min_similarit
     return orjson.dumps(
         {
             "synthetic_queries": written.queries,
-            "evidence": [tuple(each) for each in written.evidence],
+            "evidence": [each.as_json() for each in written.evidence],
             "generator": generator,
             "encoder": encoder,
             "min_similarity": min_similarity,

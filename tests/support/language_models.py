@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from services.generation.line_search import SearchPlan
 from services.generation.requests import Completion
 from services.generation.sampling import Sampling
 from shared.contracts.generator import GeneratorCard
@@ -79,6 +80,7 @@ class FakeLanguageModel:
         seed: int,
         samples: int,
         wants_log_probabilities: bool,
+        search: SearchPlan | None,
         seconds: float | None,
         on_token: Callable[[int, int], None],
     ) -> Future[list[Completion]]:
