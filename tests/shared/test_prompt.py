@@ -186,3 +186,18 @@ def test_a_completion_ends_with_the_end_token(prompts: PromptTokenizer) -> None:
 
     assert ids[-1] == prompts.end_id
     assert prompts.decode(ids) == "woodwind\nreed"
+
+
+def test_a_query_as_a_line_is_what_it_is_in_a_completion(prompts: PromptTokenizer) -> None:
+    queries = ["reed", "double reed", "Oboe, é 語"]
+    (line_end,) = prompts.line_ends - {prompts.end_id}
+
+    first, *lines = prompts.encode_lines(["", *queries])
+    completion = prompts.encode_completion(["x", *queries])
+
+    assert first == []
+    assert completion[1:-1] == [token for line in lines for token in (line_end, *line)]
+
+
+def test_a_query_of_several_lines_is_one_line(prompts: PromptTokenizer) -> None:
+    assert prompts.encode_lines(["double\nreed"]) == prompts.encode_lines(["double reed"])

@@ -35,3 +35,21 @@ def test_evidence_that_cannot_be_is_refused(evidence: object) -> None:
         SyntheticQueries.model_validate(
             {"document_id": "d", "queries": ["a", "b"], "evidence": evidence}
         )
+
+
+def test_what_was_searched_is_three_numbers_in_json_and_comes_back() -> None:
+    row = SyntheticQueries(
+        document_id="d",
+        queries=["a", "b"],
+        evidence=[Evidence(0.0, -0.5, 0.75), Evidence(0.25, None, 0.0)],
+    )
+
+    text = row.model_dump_json()
+
+    assert '"evidence":[[0.0,-0.5,0.75],[0.25,null,0.0]]' in text
+    assert SyntheticQueries.model_validate_json(text) == row
+
+
+def test_fewer_than_no_lines_cannot_be_expected() -> None:
+    with pytest.raises(ValidationError):
+        WrittenQueries.model_validate({"queries": ["a"], "evidence": [[0.5, -1.0, -0.1]]})

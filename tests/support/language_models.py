@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -39,6 +39,7 @@ class FakeLanguageModel:
         name: of the generator.
         is_held: answers only what is let go with `answer`.
         is_finished: False writes completions that were cut.
+        found: in every completion, where it is searched.
     """
 
     context_tokens, slots, key_value_bytes = 512, 4, 4_096
@@ -51,6 +52,7 @@ class FakeLanguageModel:
         name: str = "fake-1",
         is_held: bool = False,
         is_finished: bool = True,
+        found: Mapping[str, list[float]] | None = None,
     ) -> None:
         self.card = GeneratorCard(
             name=name,
@@ -64,6 +66,7 @@ class FakeLanguageModel:
         self._write = write
         self._is_held = is_held
         self._is_finished = is_finished
+        self._found = found
         self.asked: list[Asked] = []
         self.has_been_asked = threading.Event()
         self.told = 0.0
@@ -97,7 +100,9 @@ class FakeLanguageModel:
                 for token in ids:
                     on_token(0, token)
                 self.told = time.monotonic()
-                asked.promise.set_result([Completion(ids, self._is_finished, scores)] * samples)
+                found = self._found if search else None
+                completion = Completion(ids, self._is_finished, scores, None, found)
+                asked.promise.set_result([completion] * samples)
 
         self._keep[title] = keep
         if not self._is_held:

@@ -16,7 +16,7 @@ from services.generation.settings import GenerationSettings
 from services.mapping.settings import MappingSettings
 from services.mapping.trust import Trust
 from shared.contracts.document import Document
-from shared.dataset import read_documents, write_rows
+from shared.dataset import Query, read_documents, write_rows
 from shared.errors import InvalidInput, NotFound
 from shared.prompt import PromptTokenizer
 from shared.settings import CommonSettings
@@ -158,6 +158,37 @@ def test_a_limit_below_what_a_broken_run_left_counts_its_own_queries_only(
 
     assert json.loads(result.stdout)["queries"] == 6
     assert len(list(read_synthetic_queries(output))) == 3
+
+
+def test_the_slm_is_searched_for_train_queries_and_the_card_says_so(
+    home: Path, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKIM_GENERATION_MIN_LINE_PROBABILITY", "1e-9")
+    queries = tmp_path / "queries.jsonl"
+    texts = [chr(letter) * 2 for letter in range(ord("a"), ord("z") + 1)]
+    rows = [Query(id=text, text=text) for text in texts]
+    write_rows(queries, [*rows, Query(id="held-out", text="qx", split="test")])
+    output = tmp_path / "out.jsonl"
+
+    result = skim(home, documents, "--output", output, "--train-queries", queries)
+
+    assert result.exit_code == 0
+    evidence = [each for row in read_synthetic_queries(output) for each in row.evidence]
+    assert evidence
+    assert all(each.expected is not None for each in evidence)
+    card = json.loads((tmp_path / "out.json").read_text())
+    assert card["searched_queries"] == len(texts)
+    assert card["command"].endswith(" --train-queries queries.jsonl")
+
+
+def test_a_search_needs_train_queries(home: Path, documents: Path, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.jsonl"
+    write_rows(queries, [Query(id="held-out", text="qx", split="test")])
+
+    result = skim(home, documents, "--output", tmp_path / "out.jsonl", "--train-queries", queries)
+
+    assert isinstance(result.exception, InvalidInput)
+    assert "no train query" in str(result.exception)
 
 
 def test_a_file_that_holds_no_documents_is_refused_by_line_before_the_model_loads(

@@ -10,6 +10,7 @@ import pytest
 
 from services.generation.app import build_app, load_generator
 from services.generation.settings import GenerationSettings
+from shared.dataset import Query, write_rows
 from shared.prompt import PromptTokenizer, TitleOnlyPrompts
 from shared.settings import CommonSettings
 from tests.support.asgi import Call, started, until
@@ -171,6 +172,28 @@ def test_metrics_move_with_the_work(tiny: TinyService) -> None:
         assert lines > 0  # a random model writes noise
 
     tiny.run(check)
+
+
+def test_it_is_searched_for_the_train_queries_of_a_file(tiny_slm: Path, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.jsonl"
+    rows = [Query(id=f"q{letter}", text=chr(letter) * 2) for letter in range(65, 91)]
+    write_rows(queries, [*rows, Query(id="held-out", text="qx", split="test")])
+    searched = TinyService(tiny_slm, tmp_path, train_queries=queries, min_line_probability=1e-9)
+
+    async def check() -> None:
+        await searched.ready()
+        info = Call(searched.app, "/v1/info")
+        await info.task
+        call = Call(searched.app, PATH, body("oboe"))
+        await call.task
+        (result,) = json.loads(call.text)["results"]
+
+        assert json.loads(info.text)["searched_queries"] == len(rows)
+        expected = [each[2] for each in result["evidence"]]
+        assert expected
+        assert expected == sorted(expected, reverse=True)
+
+    searched.run(check)
 
 
 @pytest.mark.parametrize("kind", [PromptTokenizer, TitleOnlyPrompts])

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from services.generation.generator import Generated, QueryGenerator
+from services.generation.line_search import SearchPlan
+from services.generation.query_trie import QueryTrie
 from services.generation.sampling import Sampling
 from shared.completion import Dropped
 from shared.contracts.document import Document
@@ -153,3 +155,18 @@ def test_the_first_line_is_there_when_a_line_with_text_ends_else_at_the_end(
     written = _write(QueryGenerator(model, prompts, Sampling()))
 
     assert (written.first_line <= model.told) is has_line_end
+
+
+def test_what_a_search_finds_comes_first_but_not_what_is_known(prompts: PromptTokenizer) -> None:
+    plan = SearchPlan(QueryTrie(["drone"], prompts.encode_lines), prompts.line_ends, -2.3)
+    model = FakeLanguageModel(
+        prompts, lambda *_: "reed", found={"drone": [-0.1], "woodwinds": [-0.2]}
+    )
+    searched = QueryGenerator(model, prompts, Sampling(), samples=2, search=plan)
+
+    written = _write(searched, known=("woodwind",)).written
+
+    assert written.queries == ["drone", "reed"]
+    assert [each.expected for each in written.evidence] == [pytest.approx(0.905), 0.0]
+    assert searched.searched_queries == 1
+    assert QueryGenerator(model, prompts, Sampling()).searched_queries == 0

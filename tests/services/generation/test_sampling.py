@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generation.sampling import Candidates, Sampling, draw_columns, log_probabilities
+from services.generation.sampling import (
+    Candidates,
+    Sampling,
+    draw_columns,
+    likely_tokens,
+    log_probabilities,
+)
 
 
 def _draws(rows: int, seed: int = 0) -> list[np.random.Generator]:
@@ -111,4 +117,31 @@ def test_the_likeliest_candidates_draw_and_score_as_the_whole_vocabulary() -> No
     assert best.tokens_at(drawn).tolist() == whole.tokens_at(expected).tolist()
     np.testing.assert_allclose(
         log_probabilities(best, drawn), log_probabilities(whole, expected), atol=1e-5
+    )
+
+
+def test_likely_tokens_are_those_of_the_softmax_and_those_asked_for() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (2, 500)).astype(np.float32)
+    chances = np.log(np.exp(logits[1]) / np.exp(logits[1]).sum())
+    rare = int(chances.argmin())
+
+    likely = likely_tokens(Candidates(logits), 1, -4.0, np.array([rare]))
+
+    assert set(likely.tokens) == {*np.flatnonzero(chances >= -4.0), rare}
+    assert likely.log_probabilities == pytest.approx(chances[likely.tokens], abs=1e-5)
+
+
+def test_likely_tokens_of_the_best_are_what_they_are_of_all() -> None:
+    logits = np.random.default_rng(1).normal(0, 3, (2, 500)).astype(np.float32)
+    best = np.argsort(-logits, axis=1)[:, :100]
+    totals = np.log(np.exp(logits).sum(axis=1))
+    given_best = Candidates(np.take_along_axis(logits, best, axis=1), best, totals)
+    ends = np.array([int(best[1, 40]), int(logits[1].argmin())])
+
+    few = likely_tokens(given_best, 1, -3.0, ends)
+    many = likely_tokens(Candidates(logits), 1, -3.0, ends[:1])
+
+    scores = dict(zip(few.tokens.tolist(), few.log_probabilities, strict=True))
+    assert scores == pytest.approx(
+        dict(zip(many.tokens.tolist(), many.log_probabilities, strict=True)), abs=1e-5
     )

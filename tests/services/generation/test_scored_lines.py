@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.generation.requests import Completion
-from services.generation.scored_lines import line_scores, read_lines
+from services.generation.scored_lines import clean_queries, line_scores, read_lines
 from shared.completion import Dropped
 from shared.contracts.document import Document
 from shared.prompt import PromptTokenizer
@@ -99,3 +99,17 @@ def test_without_log_probabilities_lines_have_no_score(prompts: PromptTokenizer)
     assert [line.text for line in lines] == ["reed"]
     assert math.isnan(lines[0].log_probability)
     assert dropped == {Dropped.CUT: 1}
+
+
+def test_found_queries_that_no_line_may_be_are_left_out() -> None:
+    found = {
+        "reed": [-0.5],
+        "Oboes": [-0.5],
+        "double reed": [-0.7],
+        "www.example.com": [-0.1],
+        "12": [-0.1],
+    }
+
+    kept = clean_queries(found, OBOE, known=["reeds double"])
+
+    assert kept == {"reed": [-0.5]}

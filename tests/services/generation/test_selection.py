@@ -48,3 +48,37 @@ def test_an_unknown_log_probability_is_none_and_ranks_last() -> None:
 
 def test_nothing_written_is_nothing() -> None:
     assert select_queries([[], []]).queries == []
+
+
+def test_found_queries_come_first_by_how_often_they_are_expected() -> None:
+    half, fifth = math.log(0.5), math.log(0.2)
+    completions = [_lines("reed", "bagpipe"), _lines("reed")]
+
+    written = select_queries(
+        completions, found=[{"oboe": [half, fifth], "reed": [fifth]}, {"oboe": [fifth]}]
+    )
+
+    assert written.queries == ["oboe", "reed", "bagpipe"]
+    assert written.evidence == [
+        Evidence(0.0, round(half, 2), 0.45),
+        Evidence(1.0, -1.0, 0.1),
+        Evidence(0.5, -1.0, 0.0),
+    ]
+
+
+def test_a_line_that_is_a_found_query_in_other_words_is_that_query() -> None:
+    written = select_queries([_lines("reeds"), _lines("wind")], found=[{"Reed": [-0.7]}, {}])
+
+    assert written.queries == ["Reed", "wind"]
+    assert [each.support for each in written.evidence] == [0.5, 0.5]
+
+
+def test_found_queries_of_the_same_words_are_told_apart() -> None:
+    written = select_queries([[]], found=[{"car rental": [-0.5], "rental cars": [-1.0]}])
+
+    assert written.queries == ["car rental", "rental cars"]
+
+
+def test_searched_and_nothing_found_is_known_to_be_nothing() -> None:
+    assert select_queries([_lines("reed")], found=[{}]).evidence == [Evidence(1.0, -1.0, 0.0)]
+    assert select_queries([_lines("reed")]).evidence == [Evidence(1.0, -1.0, None)]

@@ -41,11 +41,24 @@ def test_the_bounds_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SKIM_MAPPING_MIN_SUPPORT", "0.75")
     monkeypatch.setenv("SKIM_MAPPING_MIN_LOG_PROBABILITY", "none")
     monkeypatch.setenv("SKIM_MAPPING_MIN_TRUSTED_QUERIES", "3")
+    monkeypatch.setenv("SKIM_MAPPING_MIN_EXPECTED", "0.25")
 
-    assert Trust.of(MappingSettings()) == Trust(0.75, None, 3)
+    assert Trust.of(MappingSettings()) == Trust(0.75, None, 3, 0.25)
 
 
 def test_other_bounds_have_another_name() -> None:
     others = [Trust(0.5, -4.0, 1), Trust(0.25, -4.0, 0), Trust(0.5, None, 0)]
 
     assert len({BOUNDS.name, *(other.name for other in others)}) == 4
+
+
+def test_where_the_slm_was_searched_what_it_expects_is_the_only_bound() -> None:
+    written = WrittenQueries(
+        queries=["found", "drawn", "rare"],
+        evidence=[Evidence(0.0, -2.5, 0.3), Evidence(1.0, -0.1, 0.0), Evidence(0.5, -2.0, 0.1)],
+    )
+
+    assert Trust(0.5, -2.25, 0, min_expected=0.2).trusted(written) == ["found"]
+    assert Trust(0.5, -2.25, 0, min_expected=0.1).trusted(written) == ["found", "rare"]
+    assert Trust(0.5, -2.25, 2, min_expected=0.9).trusted(written) == ["found", "drawn"]
+    assert Trust(0.5, -2.25, 0, 0.2).name != Trust(0.5, -2.25, 0, 0.1).name
