@@ -14,9 +14,10 @@ import typer
 
 from services.cli.console import Advance, print_json, progress_bar
 from services.cli.direction import read_described
-from services.generation.app import load_generator, read_train_queries
+from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
 from services.generation.settings import GenerationSettings
+from services.generation.train_queries import read_train_queries
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import read_rows, write_lines, write_rows
@@ -54,7 +55,7 @@ def generate(
     train_queries: Annotated[
         Path | None,
         typer.Option(
-            help="File of train queries, or data folder: search the SLM for them as well."
+            help="Data folder, file of train queries or index: search the SLM for them as well."
         ),
     ] = None,
 ) -> None:
@@ -95,8 +96,8 @@ def generate(
 
 
 def _train_queries(path: Path) -> list[str]:
-    """Return the texts of a file's train queries, or of a data folder's that none of its splits holds out."""
-    if not path.is_dir():
+    """Return the texts of a file's train queries, of an index's, or of a data folder's that none of its splits holds out."""
+    if not (path / "queries.jsonl").exists():
         return read_train_queries(path)
     from services.training.distillation.teacher_data import read_for_teacher
 

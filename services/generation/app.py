@@ -24,6 +24,7 @@ from services.generation.query_trie import QueryTrie
 from services.generation.reception import Reception, Writing, as_they_finish
 from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
+from services.generation.train_queries import read_train_queries
 from shared.contracts.document import Document
 from shared.contracts.generation import (
     MAX_DOCUMENTS,
@@ -35,7 +36,6 @@ from shared.contracts.generation import (
     GenerateResponse,
     GenerationInfo,
 )
-from shared.dataset import read_queries
 from shared.errors import Damaged, InvalidInput, SkimError, Unavailable
 from shared.prompt import PromptTokenizer
 from shared.served import Served
@@ -201,18 +201,6 @@ def load_generator(
         max_queries=settings.max_queries,
         search=_plan(train_queries, prompts, settings) if train_queries else None,
     )
-
-
-def read_train_queries(path: Path) -> list[str]:
-    """Return the texts of a file's train queries.
-
-    Raises:
-        InvalidInput: there is none.
-    """
-    texts = [query.text for query in read_queries(path) if query.split == "train"]
-    if not texts:
-        raise InvalidInput(f"{path}: no train query in it")
-    return texts
 
 
 def _plan(

@@ -38,8 +38,8 @@ class GenerationSettings(ServerSettings):
     max_queries: int = Field(default=16, ge=1, le=64)
     """Most synthetic queries kept for one document: those of most samples, then the likeliest."""
     train_queries: Path | None = None
-    """File of train queries, {id, text} a line: the SLM is searched for those that each line of its completions could
-    have been, and they come with how often it would write them. Without it nothing is searched."""
+    """File of train queries, {id, text} a line, or the index's folder (`SKIM_HOME/mapping`; read once, at the start): the SLM is searched
+    for those that a line of its completions could have been. Without it nothing is searched."""
     min_line_probability: float = Field(default=0.1, gt=0, lt=1)
     """Lines that the SLM gives less than this are not searched for: at .05 a search costs twice as much."""
     max_waiting: int = Field(default=256, ge=1)
