@@ -23,7 +23,7 @@ from shared.encoder import SentenceEncoder
 _WEIGHS = "verified"
 _CALIBRATED_BY = (
     "calibration.py", "calibrator.py", "evidence.py", "fitting.py", "logistic.py", "observation.py", "outcomes.py", "rules.py",
-    "scorers.py",
+    "scorers.py", "trust.py",
 )  # fmt: skip
 """Modules whose change makes other labels of the same data."""
 

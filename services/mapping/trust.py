@@ -16,7 +16,8 @@ class Trust:
         min_support: share of the document's samples that must have it, in [0, 1].
         min_log_probability: that the SLM must give its line; None asks for none.
         min_queries: where fewer of a document reach the bounds, its first others make up the number.
-        min_expected: lines of a sample that must be it, on average; the only bound where the SLM was searched.
+        min_expected: where the SLM was searched, lines of a sample that must be it, on average. What is no query that
+            was searched for, or too rare, must be in every sample there.
     """
 
     min_support: float
@@ -58,9 +59,12 @@ class Trust:
         return trusted
 
     def _is_enough(self, evidence: Evidence) -> bool:
+        min_support = self.min_support
         if evidence.expected is not None:
-            return evidence.expected >= self.min_expected
-        if evidence.support < self.min_support:
+            if evidence.expected >= self.min_expected:
+                return True
+            min_support = 1.0
+        if evidence.support < min_support:
             return False
         if self.min_log_probability is None or evidence.log_probability is None:
             return True

@@ -52,13 +52,21 @@ def test_other_bounds_have_another_name() -> None:
     assert len({BOUNDS.name, *(other.name for other in others)}) == 4
 
 
-def test_where_the_slm_was_searched_what_it_expects_is_the_only_bound() -> None:
+def test_where_the_slm_was_searched_what_it_expects_is_enough() -> None:
     written = WrittenQueries(
-        queries=["found", "drawn", "rare"],
-        evidence=[Evidence(0.0, -2.5, 0.3), Evidence(1.0, -0.1, 0.0), Evidence(0.5, -2.0, 0.1)],
+        queries=["found", "rare", "drawn"],
+        evidence=[Evidence(0.0, -2.5, 0.3), Evidence(0.5, -2.0, 0.1), Evidence(0.75, -0.1, 0.0)],
     )
 
     assert Trust(0.5, -2.25, 0, min_expected=0.2).trusted(written) == ["found"]
     assert Trust(0.5, -2.25, 0, min_expected=0.1).trusted(written) == ["found", "rare"]
-    assert Trust(0.5, -2.25, 2, min_expected=0.9).trusted(written) == ["found", "drawn"]
+    assert Trust(0.5, -2.25, 2, min_expected=0.9).trusted(written) == ["found", "rare"]
     assert Trust(0.5, -2.25, 0, 0.2).name != Trust(0.5, -2.25, 0, 0.1).name
+
+
+def test_where_the_slm_was_searched_what_all_samples_have_is_enough_if_it_is_likely() -> None:
+    written = WrittenQueries(
+        queries=["sure", "unlikely"], evidence=[Evidence(1.0, -2.0, 0.0), Evidence(1.0, -2.5, 0.0)]
+    )
+
+    assert Trust(0.5, -2.25, 0, min_expected=0.2).trusted(written) == ["sure"]
