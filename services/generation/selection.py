@@ -54,27 +54,41 @@ def select_queries(
         for key, line in zip(keys, lines, strict=True):
             texts.setdefault(key, line.text)
             scores[key] = max(scores.get(key, -math.inf), line.log_probability)
-    share = 1 / max(len(completions), 1)
-    queries: dict[str, Evidence] = {}
+    ranked = []
     for text, chances in _together(found or ()).items():
         key = signature(text)
         best = max(*chances, scores.get(key, -math.inf))
-        expected = share * sum(map(math.exp, chances))
-        queries[text] = Evidence(samples[key] * share, _known(best), round(expected, _PLACES))
-        texts.pop(key, None)  # written in other words, it is the train query
-    unsearched = None if found is None else 0.0
-    for key, text in texts.items():
-        queries[text] = Evidence(samples[key] * share, _known(scores[key]), unsearched)
-    kept = sorted(queries, key=lambda text: _rank(queries[text]))[:max_queries]
-    return WrittenQueries(queries=kept, evidence=[queries[text] for text in kept])
+        ranked.append(_Ranked(text, sum(map(math.exp, chances)), samples[key], best))
+    known = {signature(each.text) for each in ranked}
+    ranked += [
+        _Ranked(text, 0.0, samples[key], scores[key])
+        for key, text in texts.items()
+        if key not in known  # else it is a train query in other words
+    ]
+    ranked.sort(key=lambda each: (-each.lines, -each.samples, -each.score))
+    return WrittenQueries(
+        queries=[each.text for each in ranked[:max_queries]],
+        evidence=[
+            Evidence(
+                each.samples / len(completions),
+                _known(each.score),
+                None if found is None else round(each.lines / len(completions), _PLACES),
+            )
+            for each in ranked[:max_queries]
+        ],
+    )
 
 
 _Signature = tuple[str, ...]
 
 
-def _rank(evidence: Evidence) -> tuple[float, float, float]:
-    score = -math.inf if evidence.log_probability is None else evidence.log_probability
-    return -(evidence.expected or 0.0), -evidence.support, -score
+@dataclass(frozen=True)
+class _Ranked:
+    text: str
+    lines: float
+    """Expected in all samples."""
+    samples: int
+    score: float
 
 
 def _together(found: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:

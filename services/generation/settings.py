@@ -41,7 +41,7 @@ class GenerationSettings(ServerSettings):
     """File of train queries, {id, text} a line, or the index's folder (`SKIM_HOME/mapping`; read once, at the start): the SLM is searched
     for those that a line of its completions could have been. Without it nothing is searched."""
     min_line_probability: float = Field(default=0.1, gt=0, lt=1)
-    """Lines that the SLM gives less than this are not searched for: at .05 a search costs twice as much."""
+    """Lines that the SLM gives less than this are not searched for: at .05 a search costs twice as much and finds no more."""
     max_waiting: int = Field(default=256, ge=1)
     """Documents taken in and not yet answered, those being written included; a request that does not fit
     whole is answered 503."""

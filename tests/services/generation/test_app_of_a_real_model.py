@@ -196,6 +196,24 @@ def test_it_is_searched_for_the_train_queries_of_a_file(tiny_slm: Path, tmp_path
     searched.run(check)
 
 
+def test_train_queries_that_are_not_there_are_named_by_readiness(
+    tiny_slm: Path, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.jsonl"
+    broken = TinyService(tiny_slm, tmp_path, train_queries=missing)
+
+    async def check() -> None:
+        async with started(broken.app):
+            call = Call(broken.app, "/readyz")
+            while "loading" in call.text or not call.text:
+                call = Call(broken.app, "/readyz")
+                await call.task
+            assert call.status == 503
+            assert str(missing) in call.text
+
+    asyncio.run(check())
+
+
 @pytest.mark.parametrize("kind", [PromptTokenizer, TitleOnlyPrompts])
 def test_however_it_is_prompted_a_model_ends_where_its_card_says(
     kind: type[PromptTokenizer], tiny_slm: Path, tmp_path: Path
