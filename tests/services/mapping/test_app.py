@@ -102,8 +102,8 @@ def test_info_says_what_is_mapped_with(client: TestClient) -> None:
     assert info == {
         "encoder": "words-1",
         "train_queries": 2,
-        "rule": "preset 0.6 10 0.5/-2.25/1",
-        "trust": "0.5/-2.25/1",
+        "rule": "preset 0.6 10 0.5/-2.25/1/0.08",
+        "trust": "0.5/-2.25/1/0.08",
         "min_similarity": 0.6,
         "neighbours": 10,
     }
