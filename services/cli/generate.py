@@ -13,11 +13,11 @@ from typing import Annotated
 import typer
 
 from services.cli.console import Advance, print_json, progress_bar
-from services.cli.direction import read_described
+from services.cli.direction import read_described, read_train_queries, turned
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
 from services.generation.settings import GenerationSettings
-from services.generation.train_queries import read_train_queries
+from services.generation.train_queries import read_train_queries as read_index_or_file
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import read_rows, write_lines, write_rows
@@ -67,7 +67,8 @@ def generate(
     wanted = list(islice(read_described(documents, common), limit))
     folder = model or common.models / "slm"
     make_prompts = TitleOnlyPrompts if titles_only else PromptTokenizer
-    texts = None if train_queries is None else _train_queries(train_queries)
+    source = train_queries or GenerationSettings().train_queries
+    texts = None if source is None else _train_queries(source, common)
     generator = load_generator(folder, GenerationSettings(), make_prompts, train_queries=texts)
     searched = f".{_digest(texts)}" if texts else ""
     partial = output.with_name(f"{output.name}.{generator.name}{searched}.partial")
@@ -89,19 +90,23 @@ def generate(
         "command": f"skim generate {documents.name} --output {output.name}"
         + (f" --model {model.name}" if model else "")
         + (" --titles-only" if titles_only else "")
-        + (f" --train-queries {train_queries.name}" if train_queries else ""),
+        + (f" --train-queries {source.name}" if source else ""),
     }
     write_lines(card_of(output), [json.dumps(card, indent=2)])
     print_json({"output": str(output), **card})
 
 
-def _train_queries(path: Path) -> list[str]:
-    """Return the texts of a file's train queries, of an index's, or of a data folder's that none of its splits holds out."""
+def _train_queries(path: Path, common: CommonSettings) -> list[str]:
+    """Return the texts of what is mapped to: of a file, of an index, or of a data folder what none of its splits holds out."""
+    if path.is_file():
+        return [query.text for query in read_train_queries(path, common)]
     if not (path / "queries.jsonl").exists():
-        return read_train_queries(path)
+        return read_index_or_file(path)
     from services.training.distillation.teacher_data import read_for_teacher
 
-    return [query.text for query in read_for_teacher(path).queries_of("train")]
+    dataset = read_for_teacher(path)
+    side = dataset if common.metadata_side == "document" else turned(dataset)
+    return [query.text for query in side.queries_of("train")]
 
 
 def _digest(texts: Sequence[str]) -> str:

@@ -137,12 +137,12 @@ class Writers:
             if student.min_expected is not None:
                 trust = replace(trust, min_expected=student.min_expected)
         folder = self._model_folder(row, student)
-        queries = self._dataset.queries_of("train") if student.is_searched else []
+        texts = [query.text for query in self._dataset.queries_of("train")]
         generator = load_generator(
             folder,
             settings,
             self._make_prompts(student),
-            train_queries=[query.text for query in queries],
+            train_queries=texts if student.is_searched else None,
         )
         try:
             with progress_bar(f"Writing queries: {row}") as advance:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry
@@ -20,7 +21,7 @@ from services.generation.generator import QueryGenerator
 from services.generation.language_model import LanguageModel
 from services.generation.line_search import SearchPlan
 from services.generation.metrics import GenerationMetrics
-from services.generation.query_trie import QueryTrie
+from services.generation.query_trie import MAX_TOKENS, QueryTrie
 from services.generation.reception import Reception, Writing, as_they_finish
 from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
@@ -42,6 +43,7 @@ from shared.served import Served
 from shared.settings import CommonSettings
 from shared.web import create_app, problems
 
+_LOG = structlog.get_logger()
 _CLIENT_LEFT = 499
 """Status of an answer that nobody reads, for the metrics (as nginx has it)."""
 _WARM_UP = Document(id="warm-up", title="warm-up")
@@ -165,14 +167,12 @@ def load_generator(
         folder: what the export wrote.
         settings: how it is run.
         make_prompts: makes the tokenizer of its prompts, with the arguments of `PromptTokenizer`; as served if absent.
-        train_queries: texts that the SLM is searched for; those of the file that the settings name if absent.
+        train_queries: texts that the SLM is searched for; none if absent.
         on_step: called after each step of the decoder, from its thread.
 
     Raises:
-        InvalidInput: the settings ask for what this model cannot do, or name a file that is not one of queries.
+        InvalidInput: the settings ask for what this model cannot do, or it cannot be searched for these queries.
     """
-    if train_queries is None and settings.train_queries is not None:
-        train_queries = read_train_queries(settings.train_queries)
     model = LanguageModel(
         folder,
         threads=settings.threads,
@@ -185,32 +185,38 @@ def load_generator(
     )
     try:
         model.check(sampling)
-    except InvalidInput:
+        prompts = make_prompts(
+            folder / "tokenizer.json",
+            end_token=model.card.end_token,
+            max_metadata_tokens=settings.max_metadata_tokens,
+        )
+        search = None if train_queries is None else _plan(train_queries, prompts, settings)
+    except BaseException:
         model.close()
         raise
-    prompts = make_prompts(
-        folder / "tokenizer.json",
-        end_token=model.card.end_token,
-        max_metadata_tokens=settings.max_metadata_tokens,
-    )
     return QueryGenerator(
         model,
         prompts,
         sampling,
         samples=settings.samples,
         max_queries=settings.max_queries,
-        search=_plan(train_queries, prompts, settings) if train_queries else None,
+        search=search,
     )
 
 
 def _plan(
     texts: Sequence[str], prompts: PromptTokenizer, settings: GenerationSettings
 ) -> SearchPlan:
-    return SearchPlan(
-        QueryTrie(texts, prompts.encode_lines),
-        prompts.line_ends,
-        math.log(settings.min_line_probability),
-    )
+    trie = QueryTrie(texts, prompts.encode_lines)
+    if not len(trie):
+        raise InvalidInput(
+            f"none of {len(texts):,} train queries can be searched for: expected some of 1 to {MAX_TOKENS} tokens"
+        )
+    if len(prompts.line_ends) > 2:
+        raise InvalidInput("a model that ends a line with several tokens cannot be searched")
+    if trie.left_out:
+        _LOG.warning("train_queries_too_long_to_search", left_out=trie.left_out, kept=len(trie))
+    return SearchPlan(trie, prompts.line_ends, math.log(settings.min_line_probability))
 
 
 def _load_warm(
@@ -218,7 +224,11 @@ def _load_warm(
 ) -> QueryGenerator:
     """Load the SLM and let it answer once."""
     try:
-        generator = load_generator(common.models / "slm", settings, on_step=metrics.step)
+        path = settings.train_queries
+        texts = None if path is None else read_train_queries(path)
+        generator = load_generator(
+            common.models / "slm", settings, train_queries=texts, on_step=metrics.step
+        )
         generator.generate([_WARM_UP])
     except SkimError:
         raise

@@ -28,11 +28,13 @@ class SearchPlan:
         line_ends: tokens that end a line, those that end a completion included.
         min_log_probability: a line less likely than this is not found, its beginning not followed (natural,
             temperature 1); below 0.
+        max_visits: tokens that the search of one completion may cost; then its first lines go without.
     """
 
     trie: QueryTrie
     line_ends: frozenset[int]
     min_log_probability: float
+    max_visits: int = 512
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class LineSearch:
         self._plan = plan
         self._capacity = capacity
         self._line_ends = np.array(sorted(plan.line_ends))
+        self._visits_left = plan.max_visits
         self._open: list[Visit] = []
         self._found: dict[str, list[float]] = defaultdict(list)
 
@@ -83,7 +86,10 @@ class LineSearch:
 
         The row still holds what is before it: of two visits the one that is deeper comes first.
         """
-        return self._open.pop() if self._open else None
+        if not self._open or not self._visits_left:
+            return None
+        self._visits_left -= 1
+        return self._open.pop()
 
     def take(self, visit: Visit, likely: Likely) -> None:
         """Take what may come behind a visit's token."""

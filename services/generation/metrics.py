@@ -58,9 +58,11 @@ class GenerationMetrics:
         self.held = gauge("documents_held", "Documents taken in and not yet answered.")
         self.slots = gauge("slots", "Completions that can be written at the same time.")
         self._waiting = gauge("documents_waiting", "Documents that wait for a slot.")
-        self._slots_used = gauge("slots_used", "Completions being written.")
+        self._slots_used = gauge("slots_used", "Completions being written or searched.")
         self._prefill_tokens = counter("prefill_tokens", "Prompt tokens read.")
-        self._decode_tokens = counter("decode_tokens", "Tokens written behind the first.")
+        self._decode_tokens = counter(
+            "decode_tokens", "Tokens written behind the first, or read in a search."
+        )
         self._prefill = histogram(
             "prefill_seconds", "Time a step read prompts.", *LATENCY_BUCKETS_SECONDS
         )

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 MAX_TOKENS = 16
 _NONE = -1
+_AT_ONCE = 10_000
+"""Texts encoded together: an encoding is large."""
 
 
 @dataclass(frozen=True)
@@ -24,23 +26,33 @@ class Node:
 class QueryTrie:
     """Distinct texts sorted by their tokens: what begins alike lies side by side, so that a node is a range.
 
-    A million queries take 70 MB beside their texts.
+    A million queries take 70 MB beside their texts, and three times as much while they are sorted.
 
     Args:
-        texts: train queries; those of more than 16 tokens are left out.
+        texts: train queries; those of no token or of more than 16 are left out.
         encode: turns texts into the ids that each has as a line.
     """
 
     def __init__(
         self, texts: Sequence[str], encode: Callable[[Sequence[str]], Sequence[Sequence[int]]]
     ) -> None:
-        paths = dict(zip(map(tuple, encode(texts)), texts, strict=True))
-        kept = sorted(path for path in paths if 0 < len(path) <= MAX_TOKENS)
-        self._texts = [paths[path] for path in kept]
-        self._tokens = np.full((len(kept), MAX_TOKENS + 1), _NONE, dtype=np.int32)
-        for row, path in zip(self._tokens, kept, strict=True):
-            row[: len(path)] = path
-        self.root = Node(0, len(kept), 0)
+        tokens = np.full((len(texts), MAX_TOKENS + 1), _NONE, dtype=np.int32)
+        fits = np.zeros(len(texts), dtype=np.bool_)
+        for start in range(0, len(texts), _AT_ONCE):
+            for row, path in enumerate(encode(texts[start : start + _AT_ONCE]), start):
+                if 0 < len(path) <= MAX_TOKENS:
+                    tokens[row, : len(path)] = path
+                    fits[row] = True
+        self.left_out = len(texts) - int(fits.sum())
+        """How many texts were of no token, or of too many."""
+        order = np.lexsort(tokens.T[::-1])
+        order = order[fits[order]]
+        is_new = np.ones(len(order), dtype=np.bool_)
+        is_new[1:] = (tokens[order[1:]] != tokens[order[:-1]]).any(axis=1)
+        order = order[is_new]
+        self._texts = [texts[row] for row in order.tolist()]
+        self._tokens = tokens[order]
+        self.root = Node(0, len(order), 0)
         self._below_root = self._below(self.root)
 
     def __len__(self) -> int:

@@ -34,7 +34,7 @@ def select_queries(
     max_queries: int = 16,
     found: Sequence[Mapping[str, Sequence[float]]] | None = None,
 ) -> WrittenQueries:
-    """Return the distinct queries of a document's completions: most expected first, then of most samples, then the likeliest.
+    """Return the distinct queries of a document's completions: what all have, then what is expected most, of most samples, the likeliest.
 
     None is judged here: as extra queries of training even the unlikely ones help, and which of them lead
     to labels is for the mapping to say (services/mapping/trust.py).
@@ -65,7 +65,9 @@ def select_queries(
         for key, text in texts.items()
         if key not in known  # else it is a train query in other words
     ]
-    ranked.sort(key=lambda each: (-each.lines, -each.samples, -each.score))
+    ranked.sort(
+        key=lambda each: (each.samples < len(completions), -each.lines, -each.samples, -each.score)
+    )
     return WrittenQueries(
         queries=[each.text for each in ranked[:max_queries]],
         evidence=[

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServerSettings
@@ -36,8 +36,8 @@ class GenerationSettings(ServerSettings):
     samples: int = Field(default=4, ge=1, le=64)
     """Completions written for one document, at most the slots; more than one needs a temperature."""
     max_queries: int = Field(default=16, ge=1, le=64)
-    """Most synthetic queries kept for one document: those of most samples, then the likeliest."""
-    train_queries: Path | None = None
+    """Most synthetic queries kept for one document: those of all samples, of most expected lines (if searched), of most samples, the likeliest."""
+    train_queries: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = None
     """File of train queries, {id, text} a line, or the index's folder (`SKIM_HOME/mapping`; read once, at the start): the SLM is searched
     for those that a line of its completions could have been. Without it nothing is searched."""
     min_line_probability: float = Field(default=0.1, gt=0, lt=1)

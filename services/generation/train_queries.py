@@ -32,10 +32,13 @@ def read_train_queries(path: Path) -> list[str]:
     Raises:
         InvalidInput: there is none, or a line is no query.
         NotFound: there is no such file.
-        Damaged: the index's manifest cannot be read.
+        Damaged: it, or the index's manifest, cannot be read.
     """
-    file = _of_index(path) if path.is_dir() else path
-    texts = [query.text for query in read_queries(file) if query.split == "train"]
+    try:
+        file = _of_index(path) if path.is_dir() else path
+        texts = [query.text for query in read_queries(file) if query.split == "train"]
+    except OSError as error:
+        raise Damaged(f"{path}: cannot be read ({error.strerror})") from error
     if not texts:
         raise InvalidInput(f"{path}: no train query in it")
     return texts
@@ -45,7 +48,9 @@ def _of_index(folder: Path) -> Path:
     try:
         manifest = _Manifest.model_validate_json((folder / _MANIFEST).read_bytes())
     except FileNotFoundError as error:
-        raise NotFound(f"{folder}: no train-query index here; run `skim mapping build`") from error
+        raise NotFound(
+            f"{folder}: no train-query index here; run `skim mapping build`, then start generation again"
+        ) from error
     except ValidationError as error:
         raise Damaged(f"{folder / _MANIFEST}: does not say where its queries are") from error
     return folder / manifest.queries.name

@@ -64,13 +64,13 @@ def evidence_of(written: WrittenQueries, candidates: Sequence[Candidate], trust:
 
 
 def _written_with(written: WrittenQueries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return support and log-probability of each synthetic query, NaN where unknown."""
+    """Return support (of what was found only, how much is expected) and log-probability of each synthetic query, NaN where unknown."""
     unknown = np.full(len(written.queries), np.nan)
     if not written.evidence:
         return unknown, unknown
     chances = [each.log_probability for each in written.evidence]
     return (
-        np.array([each.support for each in written.evidence]),
+        np.array([max(each.support, min(each.expected or 0.0, 1.0)) for each in written.evidence]),
         np.array([np.nan if chance is None else chance for chance in chances]),
     )
 

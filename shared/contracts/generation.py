@@ -86,8 +86,8 @@ class GenerationInfo(Contract):
     top_p: float = 1.0
     samples: int = 1
     """Completions written for one document."""
-    searched_queries: int = 0
-    """Train queries that the SLM is searched for; 0: nothing is searched."""
+    searched_queries: int = Field(default=0, exclude_if=lambda count: count == 0)
+    """Train queries that the SLM is searched for; left out where nothing is, as versions before know no such field."""
     context_tokens: int = 0
     """Longest prompt plus completion."""
     slots: int = 0

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import Field, GetJsonSchemaHandler, PlainSerializer, model_validator
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    TypeAdapter,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -18,7 +25,7 @@ class Evidence(NamedTuple):
     """Share of the document's samples that have it."""
     log_probability: Annotated[float | None, Field(le=0), A_NUMBER] = None
     """Natural, of its whole line, in the sample that finds it likeliest; None if unknown."""
-    expected: Annotated[float | None, Field(ge=0), A_NUMBER] = None
+    expected: Annotated[float | None, Field(ge=0, allow_inf_nan=False), A_NUMBER] = None
     """Lines of a sample that are it, on average, by the SLM's own probabilities: of train queries that the samples
     were searched for, 0 of all else; None where nothing was searched."""
 
@@ -28,13 +35,14 @@ class Evidence(NamedTuple):
 
 
 _AS_JSON = PlainSerializer(Evidence.as_json, return_type=list[float | None])
+_SCHEMA = WithJsonSchema(TypeAdapter(Evidence).json_schema(), mode="serialization")
 
 
 class WrittenQueries(Contract):
     """Distinct queries written for one document; a bare list of texts is read as queries without evidence."""
 
     queries: list[QueryText] = Field(max_length=256)
-    evidence: list[Annotated[Evidence, _AS_JSON]] = Field(default_factory=list)
+    evidence: list[Annotated[Evidence, _AS_JSON, _SCHEMA]] = Field(default_factory=list)
     """One a query, in their order; none if it is not known."""
 
     def bare(self) -> WrittenQueries:

@@ -1,5 +1,5 @@
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from shared.contracts.synthetic_queries import Evidence, SyntheticQueries, WrittenQueries
 
@@ -53,3 +53,13 @@ def test_what_was_searched_is_three_numbers_in_json_and_comes_back() -> None:
 def test_fewer_than_no_lines_cannot_be_expected() -> None:
     with pytest.raises(ValidationError):
         WrittenQueries.model_validate({"queries": ["a"], "evidence": [[0.5, -1.0, -0.1]]})
+    with pytest.raises(ValidationError):
+        WrittenQueries.model_validate_json('{"queries": ["a"], "evidence": [[0.5, -1.0, 1e999]]}')
+
+
+def test_what_is_answered_has_the_schema_of_what_is_taken() -> None:
+    answered = SyntheticQueries.model_json_schema(mode="serialization")
+
+    items = answered["properties"]["evidence"]["items"]
+    assert (items["minItems"], items["maxItems"]) == (1, 3)
+    assert items == TypeAdapter(Evidence).json_schema()

@@ -181,6 +181,47 @@ def test_the_slm_is_searched_for_train_queries_and_the_card_says_so(
     assert card["command"].endswith(" --train-queries queries.jsonl")
 
 
+def test_a_search_that_the_environment_asks_for_keeps_apart_what_was_not_searched(
+    home: Path, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries, output = tmp_path / "queries.jsonl", tmp_path / "out.jsonl"
+    write_rows(queries, [Query(id=letter, text=letter * 2) for letter in "abcdefgh"])
+    name = json.loads((home / "models" / "slm" / "generator.json").read_text())["name"]
+    unsearched = output.with_name(f"out.jsonl.{name}.partial")
+    unsearched.write_text('{"document_id":"d000","queries":["a"],"evidence":[[1.0,-0.1]]}\n')
+    monkeypatch.setenv("SKIM_GENERATION_MIN_LINE_PROBABILITY", "1e-9")
+    monkeypatch.setenv("SKIM_GENERATION_TRAIN_QUERIES", str(queries))
+
+    assert skim(home, documents, "--output", output).exit_code == 0
+
+    rows = list(read_synthetic_queries(output))
+    assert all(each.expected is not None for row in rows for each in row.evidence)
+    assert unsearched.exists()
+    assert (
+        "--train-queries queries.jsonl"
+        in json.loads((tmp_path / "out.json").read_text())["command"]
+    )
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_where_queries_have_the_metadata_titles_are_searched_for(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_folder: bool
+) -> None:
+    monkeypatch.setenv("SKIM_METADATA_SIDE", "query")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_rows(folder / "documents.jsonl", DOCUMENTS[:7])
+    write_rows(folder / "queries.jsonl", [Query(id="q1", text="aa"), Query(id="q2", text="bb")])
+    (folder / "clicks.tsv").write_text("q1\td000\t1\n")
+    output = tmp_path / "out.jsonl"
+    searched = folder if is_folder else folder / "documents.jsonl"
+
+    result = skim(home, folder / "queries.jsonl", "--output", output, "--train-queries", searched)
+
+    assert result.exit_code == 0, result.exception
+    assert json.loads((tmp_path / "out.json").read_text())["searched_queries"] == 7
+
+
 def test_a_search_needs_train_queries(home: Path, documents: Path, tmp_path: Path) -> None:
     queries = tmp_path / "queries.jsonl"
     write_rows(queries, [Query(id="held-out", text="qx", split="test")])
@@ -188,7 +229,7 @@ def test_a_search_needs_train_queries(home: Path, documents: Path, tmp_path: Pat
     result = skim(home, documents, "--output", tmp_path / "out.jsonl", "--train-queries", queries)
 
     assert isinstance(result.exception, InvalidInput)
-    assert "no train query" in str(result.exception)
+    assert "none of 0 train queries" in str(result.exception)
 
 
 def test_a_file_that_holds_no_documents_is_refused_by_line_before_the_model_loads(

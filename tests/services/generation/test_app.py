@@ -200,7 +200,6 @@ def test_it_says_what_runs_here(client: TestClient) -> None:
         "top_p": 1.0,
         "max_new_tokens": 250,
         "samples": 1,
-        "searched_queries": 0,
         "context_tokens": 512,
         "slots": 4,
         "key_value_bytes": 4_096,

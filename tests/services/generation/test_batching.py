@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from concurrent.futures import CancelledError, wait
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.generation.batching import Batcher
+from services.generation.line_search import SearchPlan
+from services.generation.query_trie import QueryTrie
 from services.generation.requests import Completion, Request, Ticket
 from services.generation.sampling import Sampling
-from shared.errors import Unavailable
-from tests.support.fake_decoder import END, FakeDecoder, written_alone
+from shared.errors import Expired, Unanswered, Unavailable
+from tests.support.fake_decoder import END, VOCABULARY, FakeDecoder, written_alone
 
 LIMIT = 12
 
@@ -45,6 +48,7 @@ def _ticket(
     stop_strings: tuple[str, ...] = (),
     on_token: Callable[[int, int], None] | None = None,
     scored: bool = False,
+    search: SearchPlan | None = None,
 ) -> Ticket:
     request = Request(
         prompt,
@@ -55,6 +59,7 @@ def _ticket(
         stop_strings=stop_strings,
         on_token=on_token,
         wants_log_probabilities=scored,
+        search=search,
     )
     return Ticket(request, submitted=0.0)
 
@@ -367,3 +372,82 @@ def test_a_report_says_what_the_step_did() -> None:
 
     assert (report.prefill_tokens, report.decode_tokens) == (2, 1)
     assert (report.waiting, report.active) == (1, 1)
+
+
+def _endless_search() -> SearchPlan:
+    """Return a search that goes on for long: all pairs of tokens, each as likely as can be."""
+    pairs = [f"{first} {second}" for first in range(VOCABULARY) for second in range(VOCABULARY)]
+    trie = QueryTrie(pairs, lambda texts: [[int(token) for token in t.split()] for t in texts])
+    return SearchPlan(trie, frozenset({END}), -1e9, max_visits=1_000_000)
+
+
+def _searching(batcher: Batcher, ticket: Ticket) -> None:
+    """Step until the completion is written and its row is searched, and a while on."""
+    batcher.add(ticket)
+    for _ in range(3 * LIMIT):
+        assert batcher.step().active == 1
+    assert not ticket.done()
+
+
+def test_a_search_that_nobody_waits_for_leaves_its_row() -> None:
+    batcher, ticket = _batcher(FakeDecoder(2)), _ticket([5], search=_endless_search())
+    _searching(batcher, ticket)
+
+    ticket.cancel()
+
+    assert batcher.step().active == 0
+
+
+def test_a_search_ends_at_its_deadline() -> None:
+    clock = Clock()
+    batcher = _batcher(FakeDecoder(2), clock=clock)
+    ticket = _ticket([5], deadline=10.0, search=_endless_search())
+    _searching(batcher, ticket)
+
+    clock.now = 10.0
+
+    assert batcher.step().active == 0
+    assert isinstance(ticket.exception(), Expired)
+
+
+def test_a_step_that_fails_in_a_search_ends_that_request_and_no_later_one() -> None:
+    decoder = FakeDecoder(2)
+    batcher, ticket = _batcher(decoder), _ticket([5], search=_endless_search())
+    _searching(batcher, ticket)
+
+    decoder.failures = [RuntimeError("out of memory")]
+    batcher.step()
+    later = _ticket([6])
+    batcher.add(later)
+    while not later.done():
+        batcher.step()
+
+    assert isinstance(ticket.exception(), Unanswered)
+    assert later.result()[0].ids == written_alone([6], LIMIT)
+
+
+def test_rows_that_search_move_and_find_what_they_find_alone() -> None:
+    plan = replace(_endless_search(), min_log_probability=-30.0, max_visits=60)
+    prompts = [[5, 9], [7], [1, 2, 3], [8, 8]]
+    alone = []
+    for prompt in prompts:
+        ticket = _ticket(prompt, search=plan)
+        _finish(_batcher(FakeDecoder(2)), [ticket])
+        alone.append(ticket.result())
+
+    together = [_ticket(prompt, search=plan) for prompt in prompts]
+    others = [_ticket([number], limit=3 + number) for number in range(9)]
+    _finish(
+        _batcher(FakeDecoder(6)), [t for pair in zip(together, others, strict=False) for t in pair]
+    )
+
+    assert [ticket.result() for ticket in together] == alone
+    assert all(completion.found for (completion,) in alone)
+
+
+def _finish(batcher: Batcher, tickets: list[Ticket]) -> None:
+    for ticket in tickets:
+        batcher.add(ticket)
+        batcher.step()
+    while not batcher.is_idle:
+        batcher.step()

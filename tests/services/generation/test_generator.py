@@ -157,7 +157,9 @@ def test_the_first_line_is_there_when_a_line_with_text_ends_else_at_the_end(
     assert (written.first_line <= model.told) is has_line_end
 
 
-def test_what_a_search_finds_comes_first_but_not_what_is_known(prompts: PromptTokenizer) -> None:
+def test_what_a_search_finds_comes_behind_what_all_samples_have_but_not_what_is_known(
+    prompts: PromptTokenizer,
+) -> None:
     plan = SearchPlan(QueryTrie(["drone"], prompts.encode_lines), prompts.line_ends, -2.3)
     model = FakeLanguageModel(
         prompts, lambda *_: "reed", found={"drone": [-0.1], "woodwinds": [-0.2]}
@@ -166,7 +168,7 @@ def test_what_a_search_finds_comes_first_but_not_what_is_known(prompts: PromptTo
 
     written = _write(searched, known=("woodwind",)).written
 
-    assert written.queries == ["drone", "reed"]
-    assert [each.expected for each in written.evidence] == [pytest.approx(0.905), 0.0]
+    assert written.queries == ["reed", "drone"]
+    assert [each.expected for each in written.evidence] == [0.0, pytest.approx(0.905)]
     assert searched.searched_queries == 1
     assert QueryGenerator(model, prompts, Sampling()).searched_queries == 0

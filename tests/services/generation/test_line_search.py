@@ -33,10 +33,10 @@ def _named(ids: Sequence[int]) -> str:
     return " ".join(map(str, ids))
 
 
-def _plan(least: float) -> SearchPlan:
+def _plan(least: float, max_visits: int = 1_000_000) -> SearchPlan:
     texts = [_named(query) for query in QUERIES]
     trie = QueryTrie(texts, lambda all_texts: [[int(i) for i in t.split()] for t in all_texts])
-    return SearchPlan(trie, LINE_ENDS, least)
+    return SearchPlan(trie, LINE_ENDS, least, max_visits)
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +136,13 @@ def test_a_likelier_bound_finds_a_part_of_it(model: LanguageModel) -> None:
         assert {text: scores for text, scores in kept.items() if scores} == found.found
 
 
-def test_a_search_that_nobody_waits_for_leaves_its_row(model: LanguageModel) -> None:
-    ticket = model.submit(PROMPTS[0], end_id=0, sampling=SAMPLING, search=_plan(-30.0))
-    ticket.cancel()
+def test_a_search_ends_after_so_many_tokens_and_keeps_what_it_found(model: LanguageModel) -> None:
+    everything, some = _complete(model, _plan(LEAST)), _complete(model, _plan(LEAST, 40))
 
-    assert _complete(model, _plan(LEAST), samples=6)[0].found is not None
-    assert ticket.cancelled()
+    for whole, part in zip(everything, some, strict=True):
+        assert whole.found is not None
+        assert part.found is not None
+        assert part.ids == whole.ids
+        assert 0 < sum(map(len, part.found.values())) <= 40
+        assert sum(map(len, part.found.values())) < sum(map(len, whole.found.values()))
+        assert part.found.keys() <= whole.found.keys()

@@ -48,6 +48,7 @@ def test_the_same_query_twice_is_one_and_one_too_long_is_left_out() -> None:
     trie = _trie("reed", "reed", "r" * MAX_TOKENS, "r" * (MAX_TOKENS + 1), "")
 
     assert len(trie) == 2
+    assert trie.left_out == 2
     longest = _go(trie, "r" * MAX_TOKENS)
     assert longest is not None
     assert trie.text_at(longest) == "r" * MAX_TOKENS

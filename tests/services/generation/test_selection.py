@@ -50,9 +50,18 @@ def test_nothing_written_is_nothing() -> None:
     assert select_queries([[], []]).queries == []
 
 
-def test_found_queries_come_first_by_how_often_they_are_expected() -> None:
+def test_what_all_samples_have_is_kept_whatever_is_found() -> None:
+    found = {f"found {number}": [math.log(0.1)] for number in range(20)}
+
+    written = select_queries([_lines("new"), _lines("new")], 16, found=[found, {}])
+
+    assert written.queries[0] == "new"
+    assert len(written.queries) == 16
+
+
+def test_found_queries_come_by_how_often_they_are_expected() -> None:
     half, fifth = math.log(0.5), math.log(0.2)
-    completions = [_lines("reed", "bagpipe"), _lines("reed")]
+    completions = [_lines("reed", "bagpipe"), _lines()]
 
     written = select_queries(
         completions, found=[{"oboe": [half, fifth], "reed": [fifth]}, {"oboe": [fifth]}]
@@ -61,7 +70,7 @@ def test_found_queries_come_first_by_how_often_they_are_expected() -> None:
     assert written.queries == ["oboe", "reed", "bagpipe"]
     assert written.evidence == [
         Evidence(0.0, round(half, 2), 0.45),
-        Evidence(1.0, -1.0, 0.1),
+        Evidence(0.5, -1.0, 0.1),
         Evidence(0.5, -1.0, 0.0),
     ]
 

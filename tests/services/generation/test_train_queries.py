@@ -42,3 +42,10 @@ def test_a_file_without_a_train_query_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidInput, match="no train query"):
         read_train_queries(file)
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").mkdir()
+
+    with pytest.raises(Damaged, match="cannot be read"):
+        read_train_queries(tmp_path)
