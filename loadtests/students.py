@@ -13,19 +13,18 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import numpy as np
 
 from loadtests.recipes import RECIPES
 from loadtests.results import Value, save
 from loadtests.torch_writer import TorchWriter
+from loadtests.trusted_labels import TrustedLabels
 from services.cli.quality import ANSWERS, TEACHER
 from services.generation.selection import select_queries
 from services.mapping.trust import Trust
-from services.training.distillation.judging import NEIGHBOURS, Judge
+from services.training.distillation.judging import Judge
 from services.training.distillation.sft import fine_tune
 from services.training.distillation.teacher_data import (
     hold_out,
@@ -33,13 +32,11 @@ from services.training.distillation.teacher_data import (
     read_for_teacher,
     read_taught,
 )
-from shared.contracts.synthetic_queries import WrittenQueries
 from shared.encoder import SentenceEncoder
 from shared.settings import CommonSettings
 
 REPORT_DOCUMENTS = 400
 """What `skim distill evaluate` reads; these are passed over."""
-TAU = 0.9
 SUPPORTS = (0.0, 0.25, 0.34, 0.38, 0.5, 0.63, 0.67, 0.75)
 LOG_PROBABILITIES = (None, -6.0, -4.0, -3.0, -2.5, -2.0, -1.5)
 SAMPLES = (1, 4, 6, 8)
@@ -108,7 +105,7 @@ def measure(name: str, data: Path, target: Path, most: int) -> list[dict[str, Va
     drawn = writer.write(judge.documents, max(SAMPLES))
     likeliest = writer.write(judge.documents, 1, draws=False)
     texts = {line.text for lists in (*drawn, *likeliest) for lines in lists for line in lines}
-    labels = _Labels(judge, sorted(texts))
+    labels = TrustedLabels(judge, sorted(texts))
     for samples in SAMPLES:
         written = likeliest if samples == 1 else [w[:samples] for w in drawn]
         together = [select_queries(lines) for lines in written]
@@ -124,34 +121,6 @@ def measure(name: str, data: Path, target: Path, most: int) -> list[dict[str, Va
     print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
     (target / "rows.json").write_text(json.dumps(rows))
     return rows
-
-
-class _Labels:
-    """The labels that follow from queries, each text encoded and mapped once."""
-
-    def __init__(self, judge: Judge, texts: Sequence[str]) -> None:
-        self._judge = judge
-        cosines = judge.encoder.encode(texts) @ judge.query_vectors.T
-        nearest = np.argpartition(-cosines, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-        self._reached = {
-            text: {judge.query_ids[query] for query in near if row[query] >= TAU}
-            for text, near, row in zip(texts, nearest, cosines, strict=True)
-        }
-
-    def figures(self, together: Sequence[WrittenQueries], trust: Trust) -> dict[str, Value]:
-        """Return precision and recall of the labels that the trusted queries lead to."""
-        hits = labels = relevant = queries = 0
-        for document, written in zip(self._judge.documents, together, strict=True):
-            trusted = trust.trusted(written)
-            true = self._judge.reference.relevant[document.id]
-            reached = set().union(*(self._reached[text] for text in trusted))
-            hits, labels = hits + len(reached & true), labels + len(reached)
-            relevant, queries = relevant + len(true), queries + len(trusted)
-        return {
-            "label_precision": round(hits / max(labels, 1), 4),
-            "label_recall": round(hits / max(relevant, 1), 4),
-            "queries_per_document": round(queries / len(together), 2),
-        }
 
 
 def _note(name: str) -> Callable[[int, int, str], None]:

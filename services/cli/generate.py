@@ -17,7 +17,7 @@ from services.cli.direction import read_described, read_train_queries, turned
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
 from services.generation.settings import GenerationSettings
-from services.generation.train_queries import read_train_queries as read_index_or_file
+from services.generation.train_queries import read_texts
 from shared.contracts.document import Document
 from shared.contracts.synthetic_queries import SyntheticQueries
 from shared.dataset import read_rows, write_lines, write_rows
@@ -101,7 +101,7 @@ def _train_queries(path: Path, common: CommonSettings) -> list[str]:
     if path.is_file():
         return [query.text for query in read_train_queries(path, common)]
     if not (path / "queries.jsonl").exists():
-        return read_index_or_file(path)
+        return read_texts(path)
     from services.training.distillation.teacher_data import read_for_teacher
 
     dataset = read_for_teacher(path)

@@ -21,9 +21,10 @@ from shared.dataset import Dataset, Pairs, read_pairs, write_pairs
 from shared.encoder import SentenceEncoder
 
 _WEIGHS = "verified"
+_MAPPED_BY = ("candidates.py", "rules.py", "trust.py")
 _CALIBRATED_BY = (
-    "calibration.py", "calibrator.py", "evidence.py", "fitting.py", "logistic.py", "observation.py", "outcomes.py", "rules.py",
-    "scorers.py", "trust.py",
+    *_MAPPED_BY, "calibration.py", "calibrator.py", "evidence.py", "fitting.py", "logistic.py", "observation.py", "outcomes.py",
+    "scorers.py",
 )  # fmt: skip
 """Modules whose change makes other labels of the same data."""
 
@@ -47,7 +48,13 @@ class KeptLabels:
     def by_preset(self, dataset: Dataset, rows: Sequence[SyntheticQueries], title: str) -> Pairs:
         """Return the labels of the paper's preset: query id -> document id -> cosine."""
         queries = dataset.queries_of("train")
-        facts = [self._encoder.name, self._preset.name, *_lines(rows), *_lines(queries)]
+        facts = [
+            self._encoder.name,
+            self._preset.name,
+            *(_source(name) for name in _MAPPED_BY),
+            *_lines(rows),
+            *_lines(queries),
+        ]
 
         def _map(scratch: Path, advance: Advance) -> Pairs:
             return map_offline(rows, queries, self._encoder, scratch, advance, preset=self._preset)

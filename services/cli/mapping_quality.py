@@ -27,7 +27,7 @@ CHOSEN = "verified"
 """What `skim mapping calibrate` does unless told otherwise."""
 _LEAST_SHARE = 0.8
 """Of the preset's right labels, that tau alone is calibrated for; for all of them it is the preset's own tau."""
-_EVERYTHING = Trust(min_support=0.0, min_log_probability=None, min_queries=0)
+_EVERYTHING = Trust(0.0, None, 0, min_expected=0.0)
 
 
 def judge(

@@ -41,7 +41,7 @@ LIKELIEST: Mapping[str, Any] = {
 """How untuned models are decoded: the likeliest completion, all of it; they do not agree with themselves."""
 _LIKELIEST = "_likeliest"
 """Ends the name of a row whose student another row has as it is served."""
-_ALL = Trust(min_support=0, min_log_probability=None, min_queries=0)
+_ALL = Trust(0.0, None, 0, min_expected=0.0)
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,14 @@ class Writers:
             if student.min_expected is not None:
                 trust = replace(trust, min_expected=student.min_expected)
         folder = self._model_folder(row, student)
-        texts = [query.text for query in self._dataset.queries_of("train")]
+        texts = None
+        if student.is_searched:
+            texts = [query.text for query in self._dataset.queries_of("train")]
         generator = load_generator(
             folder,
             settings,
             self._make_prompts(student),
-            train_queries=texts if student.is_searched else None,
+            train_queries=texts,
         )
         try:
             with progress_bar(f"Writing queries: {row}") as advance:

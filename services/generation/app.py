@@ -25,7 +25,7 @@ from services.generation.query_trie import MAX_TOKENS, QueryTrie
 from services.generation.reception import Reception, Writing, as_they_finish
 from services.generation.sampling import Sampling
 from services.generation.settings import GenerationSettings
-from services.generation.train_queries import read_train_queries
+from services.generation.train_queries import read_texts
 from shared.contracts.document import Document
 from shared.contracts.generation import (
     MAX_DOCUMENTS,
@@ -207,13 +207,18 @@ def load_generator(
 def _plan(
     texts: Sequence[str], prompts: PromptTokenizer, settings: GenerationSettings
 ) -> SearchPlan:
+    """Return the search for texts.
+
+    Raises:
+        InvalidInput: none of them can be searched for, or not this model.
+    """
+    if len(prompts.line_ends) > 2:
+        raise InvalidInput("a model that ends a line with several tokens cannot be searched")
     trie = QueryTrie(texts, prompts.encode_lines)
     if not len(trie):
         raise InvalidInput(
             f"none of {len(texts):,} train queries can be searched for: expected some of 1 to {MAX_TOKENS} tokens"
         )
-    if len(prompts.line_ends) > 2:
-        raise InvalidInput("a model that ends a line with several tokens cannot be searched")
     if trie.left_out:
         _LOG.warning("train_queries_too_long_to_search", left_out=trie.left_out, kept=len(trie))
     return SearchPlan(trie, prompts.line_ends, math.log(settings.min_line_probability))
@@ -225,7 +230,7 @@ def _load_warm(
     """Load the SLM and let it answer once."""
     try:
         path = settings.train_queries
-        texts = None if path is None else read_train_queries(path)
+        texts = None if path is None else read_texts(path)
         generator = load_generator(
             common.models / "slm", settings, train_queries=texts, on_step=metrics.step
         )

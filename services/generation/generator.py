@@ -224,13 +224,14 @@ class QueryGenerator:
             )
             written.append(lines)
             dropped += others
-        found = [
-            clean_queries(completion.found, writing.document, known=writing.known)
-            for completion in completions
-            if completion.found is not None
-        ]
+        found = None
+        if self._search:
+            found = [
+                clean_queries(completion.found or {}, writing.document, known=writing.known)
+                for completion in completions
+            ]
         return Generated(
-            select_queries(written, self.max_queries, found if self._search else None),
+            select_queries(written, self.max_queries, found),
             dropped,
             writing.first_line.moment or time.monotonic(),
         )

@@ -22,7 +22,7 @@ class _Manifest(BaseModel):
     queries: _Entry
 
 
-def read_train_queries(path: Path) -> list[str]:
+def read_texts(path: Path) -> list[str]:
     """Return the texts of the train queries.
 
     Args:

@@ -38,7 +38,7 @@ class MappingSettings(ServerSettings):
     """And if the SLM gave its line at least this (natural) log-probability; `none` asks for none."""
     min_expected: float = Field(default=MIN_EXPECTED, ge=0)
     """Where the SLM was searched for train queries, one leads to labels if so many lines of a sample are it, on average; another
-    synthetic query, say of a train query that came later, if all samples have it."""
+    synthetic query, say of a train query that came later, if all samples have it. 0 asks for nothing."""
     min_trusted_queries: int = Field(default=1, ge=0, le=64)
     """Synthetic queries of a document that lead to labels even if fewer reach the two bounds: its first."""
     m: int = Field(default=16, ge=2, le=128)

@@ -17,7 +17,7 @@ class Trust:
         min_log_probability: that the SLM must give its line; None asks for none.
         min_queries: where fewer of a document reach the bounds, its first others make up the number.
         min_expected: where the SLM was searched, lines of a sample that must be it, on average. What is no query that
-            was searched for, or too rare, must be in every sample there.
+            was searched for, or too rare, must be in every sample there; 0 asks for nothing.
     """
 
     min_support: float

@@ -11,6 +11,7 @@ import pytest
 from services.generation.app import build_app, load_generator
 from services.generation.settings import GenerationSettings
 from shared.dataset import Query, write_rows
+from shared.errors import InvalidInput
 from shared.prompt import PromptTokenizer, TitleOnlyPrompts
 from shared.settings import CommonSettings
 from tests.support.asgi import Call, started, until
@@ -212,6 +213,23 @@ def test_train_queries_that_are_not_there_are_named_by_readiness(
             assert str(missing) in call.text
 
     asyncio.run(check())
+
+
+def test_train_queries_too_long_to_be_searched_for_are_refused(tiny_slm: Path) -> None:
+    settings = GenerationSettings(threads=1, slots=2, samples=1)
+
+    with pytest.raises(InvalidInput, match="none of 1 train queries can be searched for"):
+        load_generator(tiny_slm, settings, train_queries=["a query of more than sixteen tokens"])
+
+
+def test_a_model_that_ends_a_line_with_several_tokens_is_not_searched(tiny_slm: Path) -> None:
+    class TwoTokens(PromptTokenizer):
+        line_ends = frozenset({1, 2, 3})
+
+    settings = GenerationSettings(threads=1, slots=2, samples=1)
+
+    with pytest.raises(InvalidInput, match="several tokens"):
+        load_generator(tiny_slm, settings, TwoTokens, train_queries=["reed"])
 
 
 @pytest.mark.parametrize("kind", [PromptTokenizer, TitleOnlyPrompts])

@@ -43,6 +43,17 @@ def test_several_that_agree_are_more_than_one() -> None:
     assert both["similarity"] == alone["similarity"]
 
 
+def test_what_was_found_only_is_supported_by_how_much_is_expected() -> None:
+    written = WrittenQueries(
+        queries=["found", "often", "drawn"],
+        evidence=[Evidence(0.0, -1.0, 0.3), Evidence(0.5, -1.0, 1.4), Evidence(0.75, -1.0, 0.1)],
+    )
+
+    support = [row_of(written, Reach(place, 0.9, 1))["support"] for place in range(3)]
+
+    assert support == pytest.approx([0.3, 1.0, 0.75])
+
+
 def test_without_evidence_what_it_says_is_unknown() -> None:
     row = row_of(WrittenQueries(queries=["a"]), Reach(0, 0.9, 1))
 

@@ -70,3 +70,11 @@ def test_where_the_slm_was_searched_what_all_samples_have_is_enough_if_it_is_lik
     )
 
     assert Trust(0.5, -2.25, 0, min_expected=0.2).trusted(written) == ["sure"]
+
+
+def test_bounds_of_nothing_trust_everything_searched_or_not() -> None:
+    searched = WrittenQueries(
+        queries=["a", "b"], evidence=[Evidence(0.0, -9.0, 0.0), Evidence(1.0)]
+    )
+
+    assert Trust(0.0, None, 0, min_expected=0.0).trusted(searched) == ["a", "b"]

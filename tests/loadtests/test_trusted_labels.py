@@ -1,4 +1,4 @@
-"""What the comparison of recipes counts."""
+"""What the comparisons of recipes and of searches count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtests.students import _Labels
+from loadtests.trusted_labels import TrustedLabels
 from services.mapping.trust import Trust
 from services.training.distillation.judging import NEIGHBOURS, Judge
 from services.training.distillation.quality import Reference
@@ -38,11 +38,12 @@ def test_labels_follow_from_what_is_trusted_only() -> None:
         WrittenQueries(queries=["q0", "q4"], evidence=[Evidence(1.0, -1), Evidence(0.25, -1)]),
         WrittenQueries(queries=["q2", "unknown"], evidence=[Evidence(0.5, -9), Evidence(1.0, -1)]),
     ]
-    labels = _Labels(judge, ["q0", "q2", "q4", "unknown"])
+    labels = TrustedLabels(judge, ["q0", "q2", "q4", "unknown"])
 
     everything = labels.figures(written, Trust(0, None, 0))
     likely = labels.figures(written, Trust(0.5, -2, 0))
 
     assert (everything["label_precision"], everything["label_recall"]) == (0.6667, 0.5)
     assert (likely["label_precision"], likely["label_recall"]) == (1.0, 0.25)
+    assert (everything["label_f1"], likely["label_f1"]) == (0.5714, 0.4)
     assert everything["queries_per_document"] == 2.0
