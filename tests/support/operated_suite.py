@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 import orjson
-import uvicorn
 from fastapi import FastAPI
 
 from services.augmentation.app import build_app as build_augmentation
@@ -27,6 +26,7 @@ from shared.errors import NotFound, Unavailable
 from shared.settings import CommonSettings
 from shared.store import MemoryStore
 from shared.web import create_app
+from shared.web.server import Server
 from tests.support.documents import revision_of
 from tests.support.evaluations import evaluation, knowledge_gaps
 from tests.support.queues import FakeQueue
@@ -275,12 +275,10 @@ class _ByHost(httpx.AsyncBaseTransport):
 
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
-    """Serve an application on a free loopback port while the body works; yields its address."""
+    """Serve an application as in production, on a free loopback port, while the body works; yields its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, ws="none")
-        )
+        server = Server(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
