@@ -1,4 +1,4 @@
-"""What a search of the SLM for train queries finds and costs: `python -m loadtests.search --data FOLDER --save`.
+"""What a search of the SLM for train queries finds and costs: `python -m loadtests.search --data things --save`.
 
 The shipped SLM writes for held-out documents that `skim distill evaluate` passes over: drawn only, and searched down
 to several probabilities of a line, a part of the documents after the other by each in turn. Labels are judged
@@ -16,6 +16,7 @@ from pathlib import Path
 from loadtests.results import Value, save
 from loadtests.students import REPORT_DOCUMENTS
 from loadtests.trusted_labels import TrustedLabels
+from services.cli.data import data_folder
 from services.cli.quality import ANSWERS
 from services.generation.app import load_generator
 from services.generation.generator import QueryGenerator
@@ -38,11 +39,13 @@ DRAWN = "drawn"
 def main() -> None:
     """Write, judge, print and keep the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of `skim data things`")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of `skim data things`, or `things`"
+    )
     parser.add_argument("--documents", type=int, default=2_000, help="most that are written for")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
-    rows = measure(options.data, options.documents)
+    rows = measure(data_folder(options.data), options.documents)
     if options.save:
         save("search", rows, command="python -m loadtests.search --data things --save")
     print(json.dumps(rows))

@@ -100,6 +100,8 @@ def test_both_users_run_and_the_exit_code_says_whether_a_limit_was_broken(
         "hanging": 1,
         "away": 1,
     }, said
+    assert "documents until labelled" in said["within"]
+    assert "/v1/ads" in said["within"]
     assert "limit broken: ads took" in said["slow"]
     assert "limit broken: no job was finished" in said["hanging"]
     assert "limit broken: 100.00 % failed" in said["away"]
